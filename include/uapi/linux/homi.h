@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+#ifndef _UAPI_LINUX_HOMI_H
+#define _UAPI_LINUX_HOMI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: Contract
+ *
+ * Each PCIe NVMe controller that the stock nvme driver has bound offers one
+ * character device, /dev/homi/nvmeN, named after the stock controller. An open
+ * file owns the objects made through it (QUEUE, MEM, EXTENT), each known by a
+ * 32-bit id that is valid on that file only. Whoever holds the descriptor may
+ * use them; all of them die with the last reference to the open file.
+ *
+ * Every command structure begins with @size and @flags. @size is the size of
+ * the structure that the caller was built with; a shorter structure than the
+ * kernel's is filled up with zeroes, a longer one is accepted if the tail that
+ * the kernel does not know is zero. Bits in @flags that the kernel does not
+ * know and reserved fields that are not zero are refused. Fields named out_*
+ * are written by the kernel, on success and where a command says so on error.
+ *
+ * Errors of all commands, besides those of each command:
+ *
+ *  - ENOTTY: the command number is unknown
+ *  - E2BIG: the structure is longer than the kernel's and its tail is not zero
+ *  - EINVAL: a size below the minimum, an unknown flag, a non-zero reserved
+ *    field, or a value out of its range
+ *  - EFAULT: an address that is not mapped, or not for this kind of access
+ *  - ENOENT: no object of the wanted kind has this id on this open file
+ *  - EPERM: the caller lacks the privilege that the command demands
+ *  - EBADF: a file descriptor inside the structure is not open
+ *  - ENOSPC: no queue id is left to lend
+ *  - EDQUOT: over a quota (queues, or pinned bytes)
+ *  - ENOMEM: out of memory
+ *  - ENODEV: the controller is gone; only close() is left
+ *  - ESTALE: the object was lost by a reset, or recalled
+ *  - EAGAIN: the controller is resetting, or the file is held by a conflicting
+ *    user; try again later
+ *  - EBUSY: the object is in use by another object or mapping
+ *  - EMSGSIZE: the buffer is too small; the needed count was written back
+ *  - EOPNOTSUPP: known, but not possible here; out_reason says why where the
+ *    command has it
+ *  - EIO: the controller refused or failed the operation
+ *  - EINTR: a fatal signal arrived while waiting
+ */
+
+#define HOMI_TYPE	0xE8
+#define HOMI_CMD_BASE	0x80
+
+/* Numbers are never reused; gaps are commands that later versions add. */
+enum {
+	HOMI_CMD_CTRL_INFO = HOMI_CMD_BASE,
+	HOMI_CMD_NS_INFO = 0x81,
+	HOMI_CMD_MEM_REGISTER = 0x82,
+	HOMI_CMD_MEM_SEGMENTS = 0x83,
+	HOMI_CMD_QUEUE_CREATE = 0x85,
+	HOMI_CMD_QUEUE_INFO = 0x87,
+	HOMI_CMD_EXTENT_RESOLVE = 0x88,
+	HOMI_CMD_DESTROY = 0x8d,
+};
+
+/**
+ * enum homi_reason - why something is refused with EOPNOTSUPP (or EAGAIN)
+ *
+ * Values are never reused. Zero is "no reason given".
+ */
+enum homi_reason {
+	HOMI_REASON_NONE = 0,
+	/* why a controller lends no queues (struct homi_ctrl_info.out_reason) */
+	HOMI_REASON_NO_BTF = 1,		/* no usable BTF of the running nvme driver */
+	HOMI_REASON_NO_HOOK = 2,	/* the ftrace interposition is not in place */
+	HOMI_REASON_NO_ADMIN_QUEUE = 3,	/* the admin queue could not be found */
+	HOMI_REASON_ENTRY_SIZE = 4,	/* CC.IOSQES is not 6 or CC.IOCQES is not 4 */
+	HOMI_REASON_STRIDE = 5,		/* one queue's doorbells span two pages */
+	HOMI_REASON_NO_SPARE = 6,	/* all granted queues belong to the kernel */
+	HOMI_REASON_DEAD = 7,		/* the stock driver gave the controller up */
+	/* why a file is refused (struct homi_extent_resolve.out_reason) */
+	HOMI_REASON_FILE_TYPE = 16,	/* not a regular file */
+	HOMI_REASON_FS = 17,		/* this kind of file system is not supported */
+	HOMI_REASON_STACKED = 18,	/* the file system lies on dm, md or the like */
+	HOMI_REASON_OTHER_DEVICE = 19,	/* on a device that is not of this controller */
+	HOMI_REASON_NS_FORMAT = 20,	/* zoned namespace, or one with metadata */
+	HOMI_REASON_NO_DIO = 21,	/* direct I/O impossible: journalled data, inline, verity */
+	HOMI_REASON_ENCRYPTED = 22,
+	HOMI_REASON_DAX = 23,
+	HOMI_REASON_SWAPFILE = 24,
+	HOMI_REASON_IMMUTABLE = 25,
+	HOMI_REASON_LEASES_OFF = 26,	/* sysctl fs.leases-enable is 0 */
+	HOMI_REASON_WRITER = 27,	/* EAGAIN: somebody has the file open for writing */
+	HOMI_REASON_EXTENT = 28,	/* an extent that has no plain block address */
+	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
+	HOMI_REASON_LEASE = 30,		/* EAGAIN: a conflicting lease is held */
+};
+
+/* struct homi_ctrl_info.out_state */
+enum homi_ctrl_state {
+	HOMI_CTRL_LIVE = 1,
+	HOMI_CTRL_RESETTING = 2,
+	HOMI_CTRL_GONE = 3,
+};
+
+/* struct homi_ctrl_info.out_iommu */
+enum homi_iommu {
+	HOMI_IOMMU_NONE = 0,
+	HOMI_IOMMU_PASSTHROUGH = 1,
+	HOMI_IOMMU_TRANSLATING = 2,
+};
+
+/* struct homi_ctrl_info.out_features */
+enum {
+	HOMI_CTRL_SHADOW_DOORBELLS = 1 << 0,	/* Doorbell Buffer Config is in force */
+	HOMI_CTRL_VIRTUAL_FUNCTION = 1 << 1,
+};
+
+/**
+ * struct homi_ctrl_info - ioctl(HOMI_CTRL_INFO)
+ * @size: sizeof(struct homi_ctrl_info)
+ * @flags: must be 0
+ * @out_state: enum homi_ctrl_state
+ * @out_features: HOMI_CTRL_* bits
+ * @out_generation: counts controller resets since homi attached; starts at 1
+ * @out_queues_granted: I/O queue pairs that the controller allots to the host
+ *	(Get Features, Number of Queues; the smaller of NSQA and NCQA, 1-based)
+ * @out_queues_kernel: of these, how many the stock driver may take; their queue
+ *	ids are 1 to @out_queues_kernel and are never lent
+ * @out_queues_lent: queue ids not to be had now: lent to any open file, or held
+ *	back because a mapping of a destroyed queue is left
+ * @out_queues_spare: queue ids that QUEUE_CREATE could lend now
+ * @out_max_depth: most entries in one queue (CAP.MQES + 1)
+ * @out_doorbell_stride: bytes from one doorbell to the next (4 << CAP.DSTRD)
+ * @out_page_size: memory page size in force, bytes (CC.MPS)
+ * @out_iommu: enum homi_iommu, of the domain that the function is in
+ * @out_max_transfer: most bytes in one command (MDTS), 0 for no limit
+ * @out_reason: enum homi_reason: why @out_queues_spare is 0, or 0
+ * @__reserved: written as 0
+ *
+ * Needs no privilege. Model, serial and topology are in sysfs and Identify;
+ * this tells what they do not.
+ */
+struct homi_ctrl_info {
+	__u32 size;
+	__u32 flags;
+	__u32 out_state;
+	__u32 out_features;
+	__aligned_u64 out_generation;
+	__u32 out_queues_granted;
+	__u32 out_queues_kernel;
+	__u32 out_queues_lent;
+	__u32 out_queues_spare;
+	__u32 out_max_depth;
+	__u32 out_doorbell_stride;
+	__u32 out_page_size;
+	__u32 out_iommu;
+	__aligned_u64 out_max_transfer;
+	__u32 out_reason;
+	__u32 __reserved;
+};
+
+#define HOMI_CTRL_INFO _IO(HOMI_TYPE, HOMI_CMD_CTRL_INFO)
+
+/* struct homi_ns_info.flags */
+enum {
+	HOMI_NS_NEXT = 1 << 0,	/* the lowest nsid that is >= @nsid */
+};
+
+/* struct homi_ns_info.out_features */
+enum {
+	HOMI_NS_READ_ONLY = 1 << 0,
+	HOMI_NS_ZONED = 1 << 1,
+	HOMI_NS_MULTIPATH = 1 << 2,	/* @out_major, @out_minor name the multipath head */
+};
+
+/**
+ * struct homi_ns_info - ioctl(HOMI_NS_INFO)
+ * @size: sizeof(struct homi_ns_info)
+ * @flags: 0 or HOMI_NS_NEXT
+ * @nsid: namespace id, from 1
+ * @out_nsid: the namespace that is described
+ * @out_block_size: logical block size in bytes
+ * @out_metadata_size: metadata bytes per block
+ * @out_blocks: size of the namespace in logical blocks
+ * @out_major: device number of its block device in this system
+ * @out_minor: see @out_major
+ * @out_features: HOMI_NS_* bits
+ * @__reserved: written as 0
+ *
+ * ENOENT if there is no such namespace (with HOMI_NS_NEXT: no further one).
+ * Needs no privilege.
+ */
+struct homi_ns_info {
+	__u32 size;
+	__u32 flags;
+	__u32 nsid;
+	__u32 out_nsid;
+	__u32 out_block_size;
+	__u32 out_metadata_size;
+	__aligned_u64 out_blocks;
+	__u32 out_major;
+	__u32 out_minor;
+	__u32 out_features;
+	__u32 __reserved;
+};
+
+#define HOMI_NS_INFO _IO(HOMI_TYPE, HOMI_CMD_NS_INFO)
+
+/* struct homi_mem_register.flags */
+enum {
+	HOMI_MEM_WRITE = 1 << 0,	/* the controller may write to it (NVMe Read) */
+};
+
+/* struct homi_mem_register.type */
+enum homi_mem_type {
+	HOMI_MEM_USER = 1,
+};
+
+/**
+ * struct homi_mem_register - ioctl(HOMI_MEM_REGISTER)
+ * @size: sizeof(struct homi_mem_register)
+ * @flags: 0 or HOMI_MEM_WRITE
+ * @type: HOMI_MEM_USER
+ * @__reserved: must be 0
+ * @addr: start of the range in the caller's address space; a multiple of the
+ *	system's page size
+ * @length: bytes, a multiple of the system's page size, at least one page
+ * @out_mem_id: the new MEM
+ * @out_segments: number of records that MEM_SEGMENTS gives
+ *
+ * Pins the pages and maps them for DMA by this NVMe function until the MEM is
+ * destroyed. Pages of anonymous memory, memfd, tmpfs and hugetlbfs. Counted
+ * against RLIMIT_MEMLOCK (ENOMEM) unless CAP_IPC_LOCK. Pages that the kernel
+ * would have to bounce are refused with EOPNOTSUPP. Without HOMI_MEM_WRITE the
+ * DMA mapping is read-only for the controller where an IOMMU translates; with
+ * it, a range that the caller may not write gives EFAULT. Needs no privilege.
+ */
+struct homi_mem_register {
+	__u32 size;
+	__u32 flags;
+	__u32 type;
+	__u32 __reserved;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__u32 out_mem_id;
+	__u32 out_segments;
+};
+
+#define HOMI_MEM_REGISTER _IO(HOMI_TYPE, HOMI_CMD_MEM_REGISTER)
+
+/**
+ * struct homi_segment - a piece of a MEM that is contiguous for the controller
+ * @offset: bytes from the start of the MEM; records are sorted and gapless
+ * @dma_addr: address to put into PRP entries
+ * @length: bytes
+ */
+struct homi_segment {
+	__aligned_u64 offset;
+	__aligned_u64 dma_addr;
+	__aligned_u64 length;
+};
+
+/**
+ * struct homi_mem_segments - ioctl(HOMI_MEM_SEGMENTS)
+ * @size: sizeof(struct homi_mem_segments)
+ * @flags: must be 0
+ * @mem_id: a MEM
+ * @count: in: records that fit at @segments; out: records that the MEM has,
+ *	also when the call fails with EMSGSIZE
+ * @segments: user address of an array of struct homi_segment
+ *
+ * Needs no privilege.
+ */
+struct homi_mem_segments {
+	__u32 size;
+	__u32 flags;
+	__u32 mem_id;
+	__u32 count;
+	__aligned_u64 segments;
+};
+
+#define HOMI_MEM_SEGMENTS _IO(HOMI_TYPE, HOMI_CMD_MEM_SEGMENTS)
+
+/**
+ * struct homi_queue_create - ioctl(HOMI_QUEUE_CREATE)
+ * @size: sizeof(struct homi_queue_create)
+ * @flags: must be 0
+ * @depth: entries of the submission queue and of the completion queue, 2 to
+ *	homi_ctrl_info.out_max_depth; one entry always stays empty (NVMe base
+ *	specification, queue full condition)
+ * @__reserved: must be 0
+ * @out_queue_id: the new QUEUE
+ * @out_qid: its NVMe queue identifier (submission and completion queue alike)
+ * @out_sq_mmap_offset: mmap cookie of the submission ring: @depth entries of
+ *	64 bytes
+ * @out_sq_mmap_length: bytes to map, exactly
+ * @out_cq_mmap_offset: mmap cookie of the completion ring: @depth entries of
+ *	16 bytes
+ * @out_cq_mmap_length: bytes to map, exactly
+ * @out_db_mmap_offset: mmap cookie of the doorbell page; length is one page
+ * @out_sq_db_offset: bytes from the start of that page to the tail doorbell
+ * @out_cq_db_offset: likewise for the head doorbell
+ * @out_shadow_mmap_offset: mmap cookie of the shadow doorbell page, one page;
+ *	0 if HOMI_CTRL_SHADOW_DOORBELLS is off
+ * @out_event_mmap_offset: mmap cookie of the event index page, likewise
+ * @out_sq_shadow_offset: bytes from the start of either page to the entry of
+ *	the submission queue
+ * @out_cq_shadow_offset: likewise for the completion queue
+ * @out_generation: generation (homi_ctrl_info.out_generation) it was made in
+ *
+ * Needs CAP_SYS_RAWIO: who writes submission entries can name any block and any
+ * address that the function reaches, and the doorbell page holds the doorbells
+ * of other queues.
+ *
+ * Each region is mapped whole, MAP_SHARED and without PROT_EXEC. A mapping is
+ * not inherited over fork(). With shadow doorbells on, the tail and the head
+ * must be written to the shadow entry, then a full barrier, then the doorbell
+ * unless the event index allows to leave it out (NVMe base specification,
+ * Doorbell Buffer Config).
+ *
+ * When a controller reset takes the queue away its rings stay as they are, and
+ * the doorbell, shadow and event pages are replaced by a page of memory that
+ * nobody reads: stores go nowhere. QUEUE_INFO tells HOMI_QUEUE_LOST. After
+ * DESTROY an access to a mapping that is left is SIGBUS, and the queue id is
+ * lent to nobody until all its mappings are gone.
+ */
+struct homi_queue_create {
+	__u32 size;
+	__u32 flags;
+	__u32 depth;
+	__u32 __reserved;
+	__u32 out_queue_id;
+	__u32 out_qid;
+	__aligned_u64 out_sq_mmap_offset;
+	__aligned_u64 out_sq_mmap_length;
+	__aligned_u64 out_cq_mmap_offset;
+	__aligned_u64 out_cq_mmap_length;
+	__aligned_u64 out_db_mmap_offset;
+	__u32 out_sq_db_offset;
+	__u32 out_cq_db_offset;
+	__aligned_u64 out_shadow_mmap_offset;
+	__aligned_u64 out_event_mmap_offset;
+	__u32 out_sq_shadow_offset;
+	__u32 out_cq_shadow_offset;
+	__aligned_u64 out_generation;
+};
+
+#define HOMI_QUEUE_CREATE _IO(HOMI_TYPE, HOMI_CMD_QUEUE_CREATE)
+
+/* struct homi_queue_info.out_state */
+enum homi_queue_state {
+	HOMI_QUEUE_LIVE = 1,
+	HOMI_QUEUE_LOST = 2,	/* by a reset; destroy it and create another */
+	HOMI_QUEUE_REVOKED = 3,	/* deleted by homi: recall without an answer */
+	HOMI_QUEUE_GONE = 4,	/* the controller was removed */
+};
+
+/**
+ * struct homi_queue_info - ioctl(HOMI_QUEUE_INFO)
+ * @size: sizeof(struct homi_queue_info)
+ * @flags: must be 0
+ * @queue_id: a QUEUE
+ * @out_state: enum homi_queue_state
+ * @out_qid: NVMe queue identifier
+ * @out_depth: entries
+ * @out_generation: generation it was made in
+ *
+ * Works on lost queues and after removal too. Needs no privilege.
+ */
+struct homi_queue_info {
+	__u32 size;
+	__u32 flags;
+	__u32 queue_id;
+	__u32 out_state;
+	__u32 out_qid;
+	__u32 out_depth;
+	__aligned_u64 out_generation;
+};
+
+#define HOMI_QUEUE_INFO _IO(HOMI_TYPE, HOMI_CMD_QUEUE_INFO)
+
+/* struct homi_extent.flags */
+enum {
+	HOMI_EXTENT_HOLE = 1 << 0,	/* reads as zeroes; slba means nothing */
+};
+
+/**
+ * struct homi_extent - one record of an extent table
+ * @file_offset: bytes, a multiple of the block size
+ * @slba: first logical block of the namespace
+ * @blocks: number of logical blocks, at least 1
+ * @flags: HOMI_EXTENT_HOLE or 0
+ * @__reserved: 0
+ *
+ * Records are sorted by @file_offset and gapless over the resolved range: holes
+ * and unwritten (preallocated) ranges come as HOMI_EXTENT_HOLE, since a file
+ * system reads both as zeroes.
+ */
+struct homi_extent {
+	__aligned_u64 file_offset;
+	__aligned_u64 slba;
+	__aligned_u64 blocks;
+	__u32 flags;
+	__u32 __reserved;
+};
+
+/* struct homi_extent_table.state */
+enum homi_extent_state {
+	HOMI_EXTENT_VALID = 1,
+	HOMI_EXTENT_RECALLED = 2,	/* somebody waits: stop using it and destroy it */
+	HOMI_EXTENT_REVOKED = 3,	/* not true any more; queues were deleted */
+};
+
+/**
+ * struct homi_extent_table - head of the mapped table
+ * @state: enum homi_extent_state; changes while mapped
+ * @nsid: namespace of the blocks
+ * @generation: grows each time @state changes
+ * @count: number of records, which follow at @records
+ * @file_size: bytes, when the table was made
+ * @block_size: bytes in a logical block
+ * @__reserved: 0
+ * @records: struct homi_extent, sorted by file_offset
+ */
+struct homi_extent_table {
+	__u32 state;
+	__u32 nsid;
+	__aligned_u64 generation;
+	__aligned_u64 count;
+	__aligned_u64 file_size;
+	__u32 block_size;
+	__u32 __reserved[7];
+	struct homi_extent records[];
+};
+
+/**
+ * struct homi_extent_resolve - ioctl(HOMI_EXTENT_RESOLVE)
+ * @size: sizeof(struct homi_extent_resolve)
+ * @flags: must be 0
+ * @fd: a regular file, open for reading, on a namespace of this controller or
+ *	on a partition of one
+ * @__reserved: must be 0
+ * @offset: start of the wanted range in bytes, a multiple of the block size
+ * @length: bytes, a multiple of the block size; 0 is up to the end of the file
+ * @out_extent_id: the new EXTENT
+ * @out_nsid: namespace of the blocks
+ * @out_count: number of records
+ * @out_mmap_offset: mmap cookie of the table (struct homi_extent_table), which
+ *	is mapped read-only
+ * @out_mmap_length: bytes to map, exactly
+ * @out_block_size: bytes in a logical block
+ * @out_reason: enum homi_reason, also when the call fails with EOPNOTSUPP or
+ *	EAGAIN
+ *
+ * The answer stays true as long as the EXTENT lives: a lease on the file makes
+ * whoever wants to write to it or to move its blocks wait until the EXTENT is
+ * destroyed, at most the module's recall_ms; after that all queues of this
+ * open file are deleted (HOMI_QUEUE_REVOKED), the EXTENT becomes
+ * HOMI_EXTENT_REVOKED, and the other side goes on. The fence covers the queues
+ * of this open file, no others.
+ *
+ * The range is cut at the end of the file, rounded up to a block. EINVAL for a
+ * range that starts at or after the end. Needs to own the file, or CAP_LEASE.
+ */
+struct homi_extent_resolve {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 __reserved;
+	__aligned_u64 offset;
+	__aligned_u64 length;
+	__u32 out_extent_id;
+	__u32 out_nsid;
+	__aligned_u64 out_count;
+	__aligned_u64 out_mmap_offset;
+	__aligned_u64 out_mmap_length;
+	__u32 out_block_size;
+	__u32 out_reason;
+};
+
+#define HOMI_EXTENT_RESOLVE _IO(HOMI_TYPE, HOMI_CMD_EXTENT_RESOLVE)
+
+/**
+ * struct homi_destroy - ioctl(HOMI_DESTROY)
+ * @size: sizeof(struct homi_destroy)
+ * @flags: must be 0
+ * @id: a QUEUE, MEM or EXTENT
+ * @__reserved: must be 0
+ *
+ * A QUEUE is deleted at the controller (SQ, then CQ) before the call returns;
+ * commands in flight are aborted by that. EBUSY for a MEM while this open file
+ * has a live queue, which might still target it. Works on lost objects and
+ * after removal too. Needs no privilege.
+ */
+struct homi_destroy {
+	__u32 size;
+	__u32 flags;
+	__u32 id;
+	__u32 __reserved;
+};
+
+#define HOMI_DESTROY _IO(HOMI_TYPE, HOMI_CMD_DESTROY)
+
+#endif /* _UAPI_LINUX_HOMI_H */
