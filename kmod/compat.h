@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The only place with version tests. Sources are written for the newest kernel;
+ * each shim says from which version it is not needed, and goes with the last
+ * kernel of the matrix before that one (6.1 as long as Debian 12 is supported).
+ */
+#ifndef _HOMI_COMPAT_H
+#define _HOMI_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+
+/* --- mm --- */
+
+/* 6.3, bc292ab00f6c ("mm: introduce vma->vm_flags wrapper functions") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#include <linux/mm_types.h>
+static inline void homi_compat_vm_flags_set(struct vm_area_struct *vma,
+					    vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void homi_compat_vm_flags_clear(struct vm_area_struct *vma,
+					      vm_flags_t flags)
+{
+	vma->vm_flags &= ~flags;
+}
+
+#define vm_flags_set homi_compat_vm_flags_set
+#define vm_flags_clear homi_compat_vm_flags_clear
+#endif
+
+/*
+ * 6.2, 84209e87c696 ("mm/gup: reliable R/O long-term pinning in COW mappings").
+ * Before, a long-term pin for reading may get the zero page or a page that the
+ * next write of the process replaces. Pin as for writing where the VMA lets us,
+ * and page by page where not, since a writable VMA may follow.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+static inline int homi_compat_pin(unsigned long start, int nr,
+				  unsigned int flags, struct page **pages)
+{
+	int ret = pin_user_pages_fast(start, nr, flags | FOLL_WRITE, pages);
+
+	return ret == -EFAULT && !(flags & FOLL_WRITE) ?
+	       pin_user_pages_fast(start, 1, flags, pages) : ret;
+}
+#else
+#define homi_compat_pin pin_user_pages_fast
+#endif
+
+/* --- nvme --- */
+
+/* 6.2, 9f27bd701d18 ("nvme: rename the queue quiescing helpers") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define nvme_quiesce_io_queues nvme_stop_queues
+#endif
+
+/* 7.0 gives the handler a batch to complete into */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define HOMI_END_IO_ARGS struct request *req, blk_status_t error
+#else
+#define HOMI_END_IO_ARGS struct request *req, blk_status_t error, \
+			 const struct io_comp_batch *iob
+#endif
+
+/* 6.13, cdd30ebb1b9f ("module: Convert symbol namespace to string literal") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define HOMI_IMPORT_NS(ns) MODULE_IMPORT_NS(ns)
+#else
+#define HOMI_IMPORT_NS(ns) MODULE_IMPORT_NS(#ns)
+#endif
+
+/* --- driver core --- */
+
+/* 6.4, 1aaba11da9aa ("driver core: class: remove module * from class_create()") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#include <linux/device/class.h>
+#undef class_create
+#define class_create(name) __class_create_homi(name)
+#define __class_create_homi(name) ({			\
+	static struct lock_class_key __key;		\
+	__class_create(THIS_MODULE, name, &__key);	\
+})
+#endif
+
+/* 6.14, f1e8bf56320a ("driver core: Constify API device_find_child()") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#define HOMI_MATCH_DATA void
+#else
+#define HOMI_MATCH_DATA const void
+#endif
+
+/* --- ftrace --- */
+
+/* 6.10 renamed the arch-neutral setter (KERNEL-API 11: 6.1 name differs) */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define ftrace_regs_set_instruction_pointer ftrace_instruction_pointer_set
+#endif
+
+/* --- leases --- */
+
+/* 6.3, abf08576afe3 and others ("fs: port ... to pass mnt_idmap") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define file_mnt_idmap file_mnt_user_ns
+#endif
+
+/* 6.17, ca115d7e7546 ("tree-wide: s/struct fileattr/struct file_kattr/g") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define homi_fileattr fileattr
+#else
+#define homi_fileattr file_kattr
+#endif
+
+/* 6.9, c69ff4071935 ("filelock: split leases out of struct file_lock") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define file_lease file_lock
+#define lease_manager_operations lock_manager_operations
+#define locks_free_lease locks_free_lock
+/* Also checks that the caller may; later versions leave that to vfs_setlease */
+#define kernel_setlease vfs_setlease
+#define homi_lease_core(lease, field) ((lease)->fl_##field)
+#define homi_lease_end(lease) ((lease)->fl_end = OFFSET_MAX)
+#define locks_alloc_lease locks_alloc_lock
+#else
+#include <linux/filelock.h>
+#define homi_lease_core(lease, field) ((lease)->c.flc_##field)
+#define homi_lease_end(lease) ((void)(lease))
+#endif
+
+#endif /* _HOMI_COMPAT_H */

@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One controller: attach and detach, what it grants, its state.
+ */
+#include <linux/bitmap.h>
+#include <linux/idr.h>
+#include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "homi.h"
+
+#define HOMI_MINORS	256
+/* CC.MPS and CAP.MPSMIN count from 4 KiB. */
+#define HOMI_PAGE_SHIFT_MIN	12
+
+struct workqueue_struct *homi_wq;
+
+static LIST_HEAD(homi_ctrls);
+static DEFINE_MUTEX(homi_ctrls_lock);
+static DEFINE_IDA(homi_minors);
+static struct class *homi_class;
+static dev_t homi_devt;
+
+struct homi_ctrl *homi_ctrl_get(struct homi_ctrl *ctrl)
+{
+	get_device(&ctrl->dev);
+	return ctrl;
+}
+
+void homi_ctrl_put(struct homi_ctrl *ctrl)
+{
+	put_device(&ctrl->dev);
+}
+
+static void homi_ctrl_release(struct device *dev)
+{
+	struct homi_ctrl *ctrl = container_of(dev, struct homi_ctrl, dev);
+
+	ida_free(&homi_minors, MINOR(dev->devt));
+	homi_nvme_detach(&ctrl->nvme);
+	bitmap_free(ctrl->qids);
+	kfree(ctrl);
+}
+
+/**
+ * homi_ctrl_find - the attached controller that stock knows as @nvme_ctrl
+ * @nvme_ctrl: stock's struct nvme_ctrl
+ *
+ * Returns a reference, or NULL.
+ */
+struct homi_ctrl *homi_ctrl_find(const void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl, *found = NULL;
+
+	mutex_lock(&homi_ctrls_lock);
+	list_for_each_entry(ctrl, &homi_ctrls, entry)
+		if (ctrl->nvme.ctrl == nvme_ctrl)
+			found = homi_ctrl_get(ctrl);
+	mutex_unlock(&homi_ctrls_lock);
+	return found;
+}
+
+static struct homi_ctrl *homi_ctrl_find_pdev(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl, *found = NULL;
+
+	mutex_lock(&homi_ctrls_lock);
+	list_for_each_entry(ctrl, &homi_ctrls, entry)
+		if (ctrl->nvme.pdev == pdev)
+			found = homi_ctrl_get(ctrl);
+	mutex_unlock(&homi_ctrls_lock);
+	return found;
+}
+
+/**
+ * homi_ctrl_status - may a command that needs the controller go on?
+ * @ctrl: the controller
+ *
+ * 0, -EAGAIN while it resets, -ENODEV when it is gone.
+ */
+int homi_ctrl_status(struct homi_ctrl *ctrl)
+{
+	switch (READ_ONCE(ctrl->state)) {
+	case HOMI_CTRL_LIVE:
+		return 0;
+	case HOMI_CTRL_RESETTING:
+		return -EAGAIN;
+	default:
+		return -ENODEV;
+	}
+}
+
+bool homi_ctrl_is_live(struct homi_ctrl *ctrl)
+{
+	return !homi_ctrl_status(ctrl);
+}
+
+bool homi_ctrl_is_gone(struct homi_ctrl *ctrl)
+{
+	return homi_ctrl_status(ctrl) == -ENODEV;
+}
+
+/* The first queue id that may be lent now; 0 and a reason if there is none. */
+static unsigned int homi_ctrl_spare(struct homi_ctrl *ctrl, unsigned int from,
+				    u32 *reason)
+{
+	unsigned int qid;
+
+	lockdep_assert_held(&ctrl->lock);
+	*reason = ctrl->reason;
+	if (*reason)
+		return 0;
+	*reason = HOMI_REASON_NO_SPARE;
+	qid = max(from, ctrl->kernel_queues + 1);
+	qid = find_next_zero_bit(ctrl->qids, HOMI_MAX_QID + 1, qid);
+	/* What a reset, a removal or a new grant changes is looked at afresh. */
+	if (qid > ctrl->granted || !homi_doorbell_reachable(ctrl, qid))
+		return 0;
+	*reason = HOMI_REASON_NONE;
+	return qid;
+}
+
+/**
+ * homi_ctrl_lend_qid - take a queue id that stock can never take
+ * @ctrl: the controller
+ * @generation: out: the generation in which it was lent
+ *
+ * The lowest free one above all that stock could take: shadow doorbells reach
+ * only so far. Returns the id or a negative errno.
+ */
+int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation)
+{
+	unsigned int qid;
+	u32 reason;
+	int ret;
+
+	spin_lock(&ctrl->lock);
+	ret = homi_ctrl_status(ctrl);
+	if (ret)
+		goto out;
+	qid = homi_ctrl_spare(ctrl, 0, &reason);
+	if (!qid) {
+		ret = reason == HOMI_REASON_NO_SPARE ? -ENOSPC : -EOPNOTSUPP;
+		goto out;
+	}
+	__set_bit(qid, ctrl->qids);
+	*generation = ctrl->generation;
+	ret = qid;
+out:
+	spin_unlock(&ctrl->lock);
+	return ret;
+}
+
+void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
+{
+	spin_lock(&ctrl->lock);
+	WARN_ON(!test_bit(qid, ctrl->qids));
+	__clear_bit(qid, ctrl->qids);
+	spin_unlock(&ctrl->lock);
+}
+
+static u32 homi_ctrl_iommu(struct homi_ctrl *ctrl)
+{
+	struct iommu_domain *domain;
+
+	domain = iommu_get_domain_for_dev(&ctrl->nvme.pdev->dev);
+	if (!domain)
+		return HOMI_IOMMU_NONE;
+	return domain->type == IOMMU_DOMAIN_IDENTITY ?
+	       HOMI_IOMMU_PASSTHROUGH : HOMI_IOMMU_TRANSLATING;
+}
+
+int homi_cmd_ctrl_info(struct homi_call *call)
+{
+	struct homi_ctrl *ctrl = call->ctx->ctrl;
+	struct homi_ctrl_info *cmd = call->cmd;
+	void *dbs, *eis;
+	unsigned int qid;
+	size_t len;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EINVAL;
+	cmd->out_features = 0;
+	cmd->out_iommu = HOMI_IOMMU_NONE;
+	cmd->out_queues_spare = 0;
+	mutex_lock(&ctrl->dma_lock);
+	if (!ctrl->gone) {
+		cmd->out_iommu = homi_ctrl_iommu(ctrl);
+		if (homi_ctrl_is_live(ctrl) &&
+		    !ctrl->ops->shadow(&ctrl->nvme, &dbs, &eis, &len) && dbs)
+			cmd->out_features |= HOMI_CTRL_SHADOW_DOORBELLS;
+	}
+	mutex_unlock(&ctrl->dma_lock);
+	if (ctrl->nvme.pdev->is_virtfn)
+		cmd->out_features |= HOMI_CTRL_VIRTUAL_FUNCTION;
+	cmd->out_max_depth = ctrl->max_depth;
+	cmd->out_doorbell_stride = ctrl->stride;
+	cmd->out_page_size = ctrl->page_size;
+	cmd->out_max_transfer = ctrl->max_transfer;
+	spin_lock(&ctrl->lock);
+	cmd->out_state = ctrl->state;
+	cmd->out_generation = ctrl->generation;
+	cmd->out_queues_granted = ctrl->granted;
+	cmd->out_queues_kernel = min(ctrl->kernel_queues, ctrl->granted);
+	cmd->out_queues_lent = bitmap_weight(ctrl->qids, HOMI_MAX_QID + 1);
+	qid = homi_ctrl_spare(ctrl, 0, &cmd->out_reason);
+	while (qid) {
+		cmd->out_queues_spare++;
+		qid = homi_ctrl_spare(ctrl, qid + 1, &cmd->out_reason);
+	}
+	if (cmd->out_queues_spare)
+		cmd->out_reason = HOMI_REASON_NONE;
+	spin_unlock(&ctrl->lock);
+	return 0;
+}
+
+int homi_cmd_ns_info(struct homi_call *call)
+{
+	struct homi_ctrl *ctrl = call->ctx->ctrl;
+	struct homi_ns_info *cmd = call->cmd;
+	struct homi_nvme_ns ns;
+	int ret;
+
+	if (cmd->flags & ~HOMI_NS_NEXT || cmd->__reserved)
+		return -EINVAL;
+	if (!cmd->nsid)
+		return -EINVAL;
+	ret = homi_ctrl_status(ctrl);
+	if (ret)
+		return ret;
+	ret = ctrl->ops->find_ns(&ctrl->nvme, cmd->nsid,
+				 cmd->flags & HOMI_NS_NEXT, &ns);
+	if (ret)
+		return ret;
+	cmd->out_nsid = ns.nsid;
+	cmd->out_block_size = ns.block_size;
+	cmd->out_metadata_size = ns.metadata_size;
+	cmd->out_blocks = ns.blocks;
+	cmd->out_major = MAJOR(ns.dev);
+	cmd->out_minor = MINOR(ns.dev);
+	cmd->out_features = (ns.read_only ? HOMI_NS_READ_ONLY : 0) |
+			    (ns.zoned ? HOMI_NS_ZONED : 0) |
+			    (ns.multipath ? HOMI_NS_MULTIPATH : 0);
+	return 0;
+}
+
+/* What a reset may change: the grant. Then queues can be lent again. */
+static void homi_ctrl_live_work(struct work_struct *work)
+{
+	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
+					      live_work);
+	struct module *owner;
+	u64 generation;
+	u32 granted;
+	int ret;
+
+	spin_lock(&ctrl->lock);
+	generation = ctrl->generation;
+	spin_unlock(&ctrl->lock);
+	ret = ctrl->ops->grant(&ctrl->nvme, &granted);
+	spin_lock(&ctrl->lock);
+	if (!ret && ctrl->state == HOMI_CTRL_RESETTING &&
+	    ctrl->generation == generation &&
+	    ctrl->hook_generation == generation) {
+		ctrl->granted = granted;
+		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
+	}
+	spin_unlock(&ctrl->lock);
+	wake_up_all(&ctrl->wait);
+	owner = ctrl->nvme.owner;
+	homi_ctrl_put(ctrl);
+	module_put(owner);
+}
+
+/**
+ * homi_ctrl_went_live - stock says that the controller is up after a reset
+ * @ctrl: the controller
+ *
+ * The work keeps stock's module too: dropping the last reference to @ctrl runs
+ * code of it.
+ */
+void homi_ctrl_went_live(struct homi_ctrl *ctrl)
+{
+	if (!try_module_get(ctrl->nvme.owner))
+		return;
+	homi_ctrl_get(ctrl);
+	if (!queue_work(homi_wq, &ctrl->live_work)) {
+		homi_ctrl_put(ctrl);
+		module_put(ctrl->nvme.owner);
+	}
+}
+
+/* Registers and Identify; sends nothing that changes the controller. */
+static int homi_ctrl_read_caps(struct homi_ctrl *ctrl)
+{
+	struct nvme_id_ctrl *id;
+	u32 cc;
+	int ret;
+
+	ctrl->cap = readq(ctrl->bar + NVME_REG_CAP);
+	cc = readl(ctrl->bar + NVME_REG_CC);
+	if (ctrl->cap == U64_MAX || cc == U32_MAX)
+		return -ENODEV;
+	ctrl->stride = 4U << NVME_CAP_STRIDE(ctrl->cap);
+	ctrl->nvme.doorbell_stride = ctrl->stride;
+	ctrl->max_depth = NVME_CAP_MQES(ctrl->cap) + 1;
+	ctrl->page_size = 1U << (HOMI_PAGE_SHIFT_MIN +
+				 (cc >> NVME_CC_MPS_SHIFT & 0xf));
+	if ((cc >> NVME_CC_IOSQES_SHIFT & 0xf) != NVME_NVM_IOSQES ||
+	    (cc >> NVME_CC_IOCQES_SHIFT & 0xf) != NVME_NVM_IOCQES)
+		ctrl->reason = HOMI_REASON_ENTRY_SIZE;
+	else if (ctrl->stride > PAGE_SIZE / 2)
+		ctrl->reason = HOMI_REASON_STRIDE;
+
+	id = kmalloc(NVME_IDENTIFY_DATA_SIZE, GFP_KERNEL);
+	if (!id)
+		return -ENOMEM;
+	ret = ctrl->ops->identify(&ctrl->nvme, NVME_ID_CNS_CTRL, 0, id);
+	/* MDTS is in units of CAP.MPSMIN. */
+	if (!ret && id->mdts)
+		ctrl->max_transfer = 1ULL << min_t(u32, 63, id->mdts +
+			HOMI_PAGE_SHIFT_MIN + NVME_CAP_MPSMIN(ctrl->cap));
+	kfree(id);
+	return ret > 0 ? -EIO : ret;
+}
+
+static int homi_ctrl_read_queues(struct homi_ctrl *ctrl)
+{
+	int ret;
+
+	ret = ctrl->ops->grant(&ctrl->nvme, &ctrl->granted);
+	if (ret)
+		return ret > 0 ? -EIO : ret;
+	ret = ctrl->ops->kernel_queues(&ctrl->nvme, &ctrl->kernel_queues);
+	if (ret) {
+		ctrl->kernel_queues = ctrl->granted;
+		ctrl->reason = HOMI_REASON_NO_BTF;
+	}
+	if (!homi_nvme_hooked())
+		ctrl->reason = HOMI_REASON_NO_HOOK;
+	return 0;
+}
+
+static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl = kzalloc(sizeof(*ctrl), GFP_KERNEL);
+	int minor, ret;
+
+	if (!ctrl)
+		return ERR_PTR(-ENOMEM);
+	ctrl->ops = &homi_nvme_stock_ops;
+	mutex_init(&ctrl->dma_lock);
+	spin_lock_init(&ctrl->lock);
+	INIT_LIST_HEAD(&ctrl->entry);
+	INIT_LIST_HEAD(&ctrl->ctxs);
+	INIT_LIST_HEAD(&ctrl->queues);
+	init_waitqueue_head(&ctrl->wait);
+	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
+	ctrl->state = HOMI_CTRL_LIVE;
+	ctrl->generation = 1;
+	ctrl->hook_generation = 1;
+	ctrl->bar_phys = pci_resource_start(pdev, 0);
+	ctrl->bar_len = pci_resource_len(pdev, 0);
+	ret = -ENOMEM;
+	ctrl->qids = bitmap_zalloc(HOMI_MAX_QID + 1, GFP_KERNEL);
+	if (!ctrl->qids)
+		goto err_free;
+	minor = ida_alloc_max(&homi_minors, HOMI_MINORS - 1, GFP_KERNEL);
+	if (minor < 0) {
+		ret = minor;
+		goto err_bitmap;
+	}
+	ret = homi_nvme_attach(&ctrl->nvme, pdev);
+	if (ret)
+		goto err_minor;
+	device_initialize(&ctrl->dev);
+	ctrl->dev.class = homi_class;
+	ctrl->dev.parent = &pdev->dev;
+	ctrl->dev.release = homi_ctrl_release;
+	ctrl->dev.devt = MKDEV(MAJOR(homi_devt), minor);
+	return ctrl;
+
+err_minor:
+	ida_free(&homi_minors, minor);
+err_bitmap:
+	bitmap_free(ctrl->qids);
+err_free:
+	kfree(ctrl);
+	return ERR_PTR(ret);
+}
+
+static void homi_ctrl_list(struct homi_ctrl *ctrl)
+{
+	mutex_lock(&homi_ctrls_lock);
+	list_add_tail(&ctrl->entry, &homi_ctrls);
+	mutex_unlock(&homi_ctrls_lock);
+}
+
+static void homi_ctrl_unlist(struct homi_ctrl *ctrl)
+{
+	mutex_lock(&homi_ctrls_lock);
+	list_del_init(&ctrl->entry);
+	mutex_unlock(&homi_ctrls_lock);
+}
+
+/* Called with the lock of @pdev's device held, while stock is bound to it. */
+static int homi_ctrl_attach(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl;
+	int ret;
+
+	ctrl = homi_ctrl_alloc(pdev);
+	if (IS_ERR(ctrl))
+		return PTR_ERR(ctrl);
+	ret = -ENOMEM;
+	ctrl->bar = ioremap(ctrl->bar_phys, NVME_REG_DBS);
+	if (!ctrl->bar)
+		goto err_put;
+	ret = homi_ctrl_read_caps(ctrl);
+	if (ret)
+		goto err_unmap;
+	homi_doorbell_probe(ctrl);
+	/* Listed before the grant is read, so that no reset goes unseen. */
+	homi_ctrl_list(ctrl);
+	ret = homi_ctrl_read_queues(ctrl);
+	if (ret)
+		goto err_unlist;
+	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
+	ret = dev_set_name(&ctrl->dev, "homi!%s",
+			   dev_name(ctrl->nvme.class_dev));
+	if (ret)
+		goto err_unlist;
+	cdev_init(&ctrl->cdev, &homi_fops);
+	ctrl->cdev.owner = THIS_MODULE;
+	ret = cdev_device_add(&ctrl->cdev, &ctrl->dev);
+	if (ret)
+		goto err_unlist;
+	homi_debugfs_add(ctrl);
+	pci_info(pdev, "homi: %s: %u queue pairs granted, the kernel may take %u\n",
+		 dev_name(ctrl->nvme.class_dev), ctrl->granted,
+		 min(ctrl->kernel_queues, ctrl->granted));
+	return 0;
+
+err_unlist:
+	homi_ctrl_unlist(ctrl);
+err_unmap:
+	iounmap(ctrl->bar);
+	ctrl->bar = NULL;
+err_put:
+	homi_ctrl_put(ctrl);
+	return ret;
+}
+
+static bool homi_ctrl_bound_unattached(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl;
+
+	if (!homi_nvme_bound(pdev) || !homi_may_attach(pdev))
+		return false;
+	ctrl = homi_ctrl_find_pdev(pdev);
+	if (ctrl)
+		homi_ctrl_put(ctrl);
+	return !ctrl;
+}
+
+/**
+ * homi_ctrl_scan - attach to each function that stock is bound to
+ *
+ * Safe to call at any time and again. A controller that is not up yet is met
+ * again when its start hook runs.
+ */
+void homi_ctrl_scan(void)
+{
+	struct pci_dev *pdev = NULL;
+
+	homi_nvme_load_layout();
+	for_each_pci_dev(pdev) {
+		if (!homi_ctrl_bound_unattached(pdev))
+			continue;
+		device_lock(&pdev->dev);
+		if (homi_ctrl_bound_unattached(pdev))
+			homi_ctrl_attach(pdev);
+		device_unlock(&pdev->dev);
+	}
+}
+
+/**
+ * homi_ctrl_dead - the controller is lost: no more use, no admin command
+ * @ctrl: the controller
+ * @reason: enum homi_reason that CTRL_INFO gives from now on
+ */
+void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
+{
+	mutex_lock(&ctrl->dma_lock);
+	ctrl->gone = true;
+	mutex_unlock(&ctrl->dma_lock);
+	spin_lock(&ctrl->lock);
+	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
+	ctrl->reason = reason;
+	spin_unlock(&ctrl->lock);
+	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
+	wake_up_all(&ctrl->wait);
+}
+
+static struct homi_ctx *homi_ctrl_next_ctx(struct homi_ctrl *ctrl)
+{
+	struct homi_ctx *ctx, *found = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry)
+		if (!ctx->dma_released && kref_get_unless_zero(&ctx->ref)) {
+			ctx->dma_released = true;
+			found = ctx;
+			break;
+		}
+	spin_unlock(&ctrl->lock);
+	return found;
+}
+
+/* Nothing of ours is mapped for the function when this returns. */
+static void homi_ctrl_release_dma(struct homi_ctrl *ctrl)
+{
+	struct homi_ctx *ctx;
+
+	homi_queues_disabled(ctrl, U64_MAX);
+	homi_queues_release_dma(ctrl);
+	while ((ctx = homi_ctrl_next_ctx(ctrl))) {
+		homi_ctx_release_dma(ctx);
+		homi_ctx_put(ctx);
+	}
+}
+
+/* The character device goes; open files stay and get ENODEV. */
+static void homi_ctrl_detach(struct homi_ctrl *ctrl)
+{
+	homi_debugfs_del(ctrl);
+	cdev_device_del(&ctrl->cdev, &ctrl->dev);
+	iounmap(ctrl->bar);
+	ctrl->bar = NULL;
+}
+
+/**
+ * homi_ctrl_unbind - stock is about to leave the function
+ * @pdev: the function
+ *
+ * Mark, zap, wake; the controller gets no command from us. Unmapping waits for
+ * homi_ctrl_unbound(), when bus mastering is off.
+ */
+void homi_ctrl_unbind(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find_pdev(pdev);
+
+	if (!ctrl)
+		return;
+	homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
+	homi_ctrl_detach(ctrl);
+	homi_ctrl_put(ctrl);
+}
+
+void homi_ctrl_unbound(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find_pdev(pdev);
+
+	if (!ctrl)
+		return;
+	homi_ctrl_release_dma(ctrl);
+	homi_ctrl_unlist(ctrl);
+	homi_ctrl_put(ctrl);
+	homi_ctrl_put(ctrl);	/* the list's */
+}
+
+/**
+ * homi_ctrl_detach_all - for module exit: no file is open, no queue exists
+ */
+void homi_ctrl_detach_all(void)
+{
+	struct homi_ctrl *ctrl;
+
+	for (;;) {
+		mutex_lock(&homi_ctrls_lock);
+		ctrl = list_first_entry_or_null(&homi_ctrls, struct homi_ctrl,
+						entry);
+		if (ctrl)
+			list_del_init(&ctrl->entry);
+		mutex_unlock(&homi_ctrls_lock);
+		if (!ctrl)
+			return;
+		if (ctrl->bar)
+			homi_ctrl_detach(ctrl);
+		homi_ctrl_put(ctrl);
+	}
+}
+
+int homi_ctrl_init(void)
+{
+	int ret = -ENOMEM;
+
+	homi_wq = alloc_workqueue("homi", WQ_UNBOUND, 0);
+	if (!homi_wq)
+		return ret;
+	homi_class = class_create("homi");
+	if (IS_ERR(homi_class)) {
+		ret = PTR_ERR(homi_class);
+		goto err_wq;
+	}
+	ret = alloc_chrdev_region(&homi_devt, 0, HOMI_MINORS, "homi");
+	if (ret)
+		goto err_class;
+	return 0;
+
+err_class:
+	class_destroy(homi_class);
+err_wq:
+	destroy_workqueue(homi_wq);
+	return ret;
+}
+
+void homi_ctrl_exit(void)
+{
+	destroy_workqueue(homi_wq);
+	unregister_chrdev_region(homi_devt, HOMI_MINORS);
+	class_destroy(homi_class);
+	ida_destroy(&homi_minors);
+}

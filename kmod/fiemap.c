@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The blocks of a file, asked of its file system by FIEMAP and collected in
+ * kernel memory; and the arithmetic that makes table records of the answer.
+ */
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/kprobes.h>
+#include <linux/overflow.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "extent.h"
+
+/* Of these the raw block addresses, if any, are not the file's plain data. */
+#define HOMI_FIEMAP_REFUSED						\
+	(FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC |		\
+	 FIEMAP_EXTENT_ENCODED | FIEMAP_EXTENT_DATA_ENCRYPTED |		\
+	 FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE |	\
+	 FIEMAP_EXTENT_DATA_TAIL)
+
+#define HOMI_FIEMAP_FIRST	256	/* extents that fit at the first try */
+#define HOMI_FIEMAP_TRIES	8
+#define HOMI_FIEMAP_MAX		(64U << 20)
+
+/**
+ * struct homi_collector - one FIEMAP call under way
+ * @info: what the file system was given; found by its address
+ * @task: who calls
+ * @extents: where extents go
+ * @max: how many fit
+ * @seen: how many came
+ */
+struct homi_collector {
+	struct fiemap_extent_info info;
+	struct task_struct *task;
+	struct homi_raw_extent *extents;
+	u32 max;
+	u32 seen;
+};
+
+static DEFINE_XARRAY(homi_collectors);
+
+/*
+ * With fi_extents_max 0 fiemap_fill_next_extent() counts and copies nothing to
+ * user space; what it is told is picked up here. Each call runs in the task
+ * that made its collector, so one that is found stays until the call returns.
+ */
+static int homi_fiemap_pre(struct kprobe *kp, struct pt_regs *regs)
+{
+	unsigned long info = regs_get_kernel_argument(regs, 0);
+	struct homi_collector *c = xa_load(&homi_collectors, info);
+	struct homi_raw_extent *extent;
+
+	if (!c || c->task != current)
+		return 0;
+	if (c->seen < c->max) {
+		extent = &c->extents[c->seen];
+		extent->logical = regs_get_kernel_argument(regs, 1);
+		extent->physical = regs_get_kernel_argument(regs, 2);
+		extent->length = regs_get_kernel_argument(regs, 3);
+		extent->flags = regs_get_kernel_argument(regs, 4);
+	}
+	c->seen++;
+	return 0;
+}
+
+NOKPROBE_SYMBOL(homi_fiemap_pre);
+
+static struct kprobe homi_fiemap_kp = {
+	.symbol_name = "fiemap_fill_next_extent",
+	.pre_handler = homi_fiemap_pre,
+};
+
+int homi_fiemap_init(void)
+{
+	return register_kprobe(&homi_fiemap_kp);
+}
+
+void homi_fiemap_exit(void)
+{
+	unregister_kprobe(&homi_fiemap_kp);
+	xa_destroy(&homi_collectors);
+}
+
+/* One call; -EIO if what was seen is not what the file system counted. */
+static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
+			    struct homi_collector *c)
+{
+	unsigned long key = (unsigned long)&c->info;
+	int ret;
+
+	c->info.fi_flags = FIEMAP_FLAG_SYNC;
+	c->info.fi_extents_mapped = 0;
+	c->info.fi_extents_max = 0;
+	c->info.fi_extents_start = NULL;
+	c->seen = 0;
+	ret = xa_err(xa_store(&homi_collectors, key, c, GFP_KERNEL));
+	if (ret)
+		return ret;
+	ret = inode->i_op->fiemap(inode, &c->info, start, len);
+	xa_erase(&homi_collectors, key);
+	if (ret)
+		return ret;
+	return c->seen == c->info.fi_extents_mapped ? 0 : -EIO;
+}
+
+/**
+ * homi_fiemap - all extents of a range of a file, never a part of them
+ * @inode: a file whose file system has FIEMAP; the caller holds no lock of it
+ * @start: bytes
+ * @len: bytes
+ * @extents: out: to be given back by kvfree()
+ * @nr: out: number of them
+ *
+ * The caller has seen to it that nobody changes the file.
+ */
+int homi_fiemap(struct inode *inode, u64 start, u64 len,
+		struct homi_raw_extent **extents, u32 *nr)
+{
+	struct homi_collector c = { .task = current };
+	u32 max = HOMI_FIEMAP_FIRST;
+	int try, ret = -EIO;
+
+	for (try = 0; try < HOMI_FIEMAP_TRIES; try++) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		c.extents = kvmalloc_array(max, sizeof(*c.extents),
+					   GFP_KERNEL_ACCOUNT);
+		if (!c.extents)
+			return -ENOMEM;
+		c.max = max;
+		ret = homi_fiemap_once(inode, start, len, &c);
+		if (!ret && c.seen <= max) {
+			*extents = c.extents;
+			*nr = c.seen;
+			return 0;
+		}
+		kvfree(c.extents);
+		if (ret && ret != -EIO)
+			return ret;
+		if (c.seen > HOMI_FIEMAP_MAX)
+			return -ENOMEM;
+		max = max(max, c.seen);
+	}
+	return -EIO;
+}
+
+/* --- records; plain values only --- */
+
+static void homi_table_flush(struct homi_table_builder *b)
+{
+	if (!b->last.blocks)
+		return;
+	if (b->records)
+		b->records[b->count] = b->last;
+	b->count++;
+	b->last.blocks = 0;
+}
+
+/* Append a piece; it joins the one before if that goes on in file and disk. */
+static void homi_table_append(struct homi_table_builder *b, u64 file_offset,
+			      u64 slba, u64 blocks, u32 flags)
+{
+	struct homi_extent *last = &b->last;
+
+	if (!blocks)
+		return;
+	if (last->blocks && last->flags == flags &&
+	    (flags & HOMI_EXTENT_HOLE || last->slba + last->blocks == slba)) {
+		last->blocks += blocks;
+		return;
+	}
+	homi_table_flush(b);
+	last->file_offset = file_offset;
+	last->slba = slba;
+	last->blocks = blocks;
+	last->flags = flags;
+}
+
+/* Blocks of [from, to) are a hole. */
+static void homi_table_hole(struct homi_table_builder *b, u64 from, u64 to)
+{
+	homi_table_append(b, from, 0, (to - from) / b->block_size,
+			  HOMI_EXTENT_HOLE);
+}
+
+/**
+ * homi_table_build - the records of a range, sorted and gapless
+ * @b: block_size, start, end and disk_offset set; records NULL to only count
+ * @raw: extents as the file system told them, sorted
+ * @nr: number of them
+ *
+ * -EOPNOTSUPP for an extent that has no plain block address, -EIO for an answer
+ * that makes no sense.
+ */
+int homi_table_build(struct homi_table_builder *b,
+		     const struct homi_raw_extent *raw, u32 nr)
+{
+	u64 at = b->start, from, to, disk;
+	u32 i;
+
+	b->count = 0;
+	b->last.blocks = 0;
+	for (i = 0; i < nr; i++, raw++) {
+		if (check_add_overflow(raw->logical, raw->length, &to))
+			return -EIO;
+		from = max(raw->logical, at);
+		to = min(to, b->end);
+		if (from >= to)
+			continue;
+		if (raw->flags & HOMI_FIEMAP_REFUSED)
+			return -EOPNOTSUPP;
+		if (check_add_overflow(raw->physical, b->disk_offset, &disk) ||
+		    check_add_overflow(disk, from - raw->logical, &disk))
+			return -EIO;
+		if ((from | to | disk) & (b->block_size - 1))
+			return -EOPNOTSUPP;
+		homi_table_hole(b, at, from);
+		if (raw->flags & FIEMAP_EXTENT_UNWRITTEN)
+			homi_table_hole(b, from, to);
+		else
+			homi_table_append(b, from, disk / b->block_size,
+					  (to - from) / b->block_size, 0);
+		at = to;
+	}
+	homi_table_hole(b, at, b->end);
+	homi_table_flush(b);
+	return 0;
+}

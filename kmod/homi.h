@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HOMI_H
+#define _HOMI_H
+
+#include <linux/cdev.h>
+#include <linux/device.h>
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/nvme.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <uapi/linux/homi.h>
+
+#include "nvme_glue.h"
+
+/*
+ * DOC: Locks, outer first
+ *
+ *   device_lock(&pdev->dev)	attach and unbind of one controller
+ *   homi_ctrls_lock		mutex: the list of controllers, their minors
+ *   ctx->lock			mutex: which objects of an open file are visible
+ *   mmap_lock			(of the mm; page faults and munmap come in here)
+ *   ctx->map_lock		rwsem: read by page faults, written by whoever makes
+ *				a mapping illegal, before it zaps
+ *   ctrl->dma_lock		mutex: every map, unmap, allocation and free of DMA
+ *				memory for the function, and the step to "gone". No
+ *				user page is faulted in and no command is sent under
+ *				it, so removal waits only for mapping work.
+ *   ctrl->lock			spinlock: states, generation, lists, queue id map,
+ *				and writing to stock's shadow pages
+ *
+ * The reset wrapper takes ctx->map_lock and ctrl->lock only, so nothing that
+ * holds these may wait for the controller.
+ *
+ * DOC: References
+ *
+ *   open file -> ctx -> ctrl
+ *   object -> ctx; table entry -> object; each mapping -> object (and open file)
+ *   controller hardware -> queue ("hw reference"): from before Create CQ until
+ *   the queue is known to be deleted or the controller disabled
+ */
+
+struct homi_ctx;
+struct homi_object;
+struct homi_queue;
+
+/**
+ * struct homi_ctrl - one NVMe controller (PCI function) bound to stock nvme
+ * @entry: in homi_ctrls; guarded by homi_ctrls_lock
+ * @nvme: what the glue knows; constant while attached
+ * @ops: the glue's operations, or a mock's
+ * @dev: our class device, whose references keep this structure
+ * @cdev: the character device
+ * @bar: our own mapping of the register page; NULL after detach
+ * @bar_phys: bus address of BAR0 as the CPU sees it
+ * @bar_len: bytes in BAR0
+ * @msix: byte ranges of BAR0 that hold the MSI-X table and its PBA, or empty
+ * @cap: CAP, read at attach
+ * @stride: bytes from one doorbell to the next
+ * @page_size: CC.MPS in bytes
+ * @max_transfer: MDTS in bytes, 0 for none
+ * @max_depth: CAP.MQES + 1
+ * @reason: enum homi_reason why this controller never lends; fixed at attach
+ * @dma_lock: see above
+ * @gone: no DMA mapping is made any more; guarded by dma_lock, set once
+ * @lock: guards the fields below
+ * @state: enum homi_ctrl_state
+ * @generation: counts resets, from 1
+ * @hook_generation: generation in which the live hook last ran
+ * @granted: I/O queue pairs granted, read again after each reset
+ * @kernel_queues: highest queue id that stock could ever take
+ * @qids: one bit per queue id lent or quarantined
+ * @ctxs: open files, struct homi_ctx.entry
+ * @queues: all queues not yet freed, struct homi_queue.entry; to change it
+ *	takes dma_lock besides, so either lock is enough to walk it
+ * @wait: woken when a queue becomes dead or the state changes
+ * @live_work: after a reset: learn what is granted now, then be live again
+ * @debugfs: our directory
+ */
+struct homi_ctrl {
+	struct list_head entry;
+	struct homi_nvme nvme;
+	const struct homi_nvme_ops *ops;
+	struct device dev;
+	struct cdev cdev;
+	void __iomem *bar;
+	phys_addr_t bar_phys;
+	resource_size_t bar_len;
+	struct {
+		u64 start;
+		u64 end;
+	} msix[2];
+	u64 cap;
+	u32 stride;
+	u32 page_size;
+	u64 max_transfer;
+	u32 max_depth;
+	u32 reason;
+	struct mutex dma_lock;	/* see "Locks" */
+	bool gone;
+	spinlock_t lock;	/* see "Locks" */
+	u32 state;
+	u64 generation;
+	u64 hook_generation;
+	u32 granted;
+	u32 kernel_queues;
+	unsigned long *qids;
+	struct list_head ctxs;
+	struct list_head queues;
+	wait_queue_head_t wait;
+	struct work_struct live_work;
+	struct dentry *debugfs;
+};
+
+#define HOMI_MAX_QID	65535
+
+/**
+ * struct homi_ctx - one open file of /dev/homi/nvmeN
+ * @ref: held by the file and by each object
+ * @ctrl: the controller; holds a reference
+ * @entry: in ctrl->ctxs; guarded by ctrl->lock
+ * @objects: id to struct homi_object, published or not yet
+ * @lock: guards which ids are visible, and @dma_users going up
+ * @dma_users: queues of this file that the controller may still act on
+ * @map_lock: see above
+ * @inode: private, so that all mappings of this file have one address_space
+ * @park: page that doorbell mappings of lost queues lead to
+ * @pid: of who opened it, in the initial pid namespace; for debugfs only
+ * @dma_released: the function is off the bus and @objects were told;
+ *	guarded by ctrl->lock
+ * @teardown: finishes a close that had to wait for the controller
+ */
+struct homi_ctx {
+	struct kref ref;
+	struct homi_ctrl *ctrl;
+	struct list_head entry;
+	struct xarray objects;
+	struct mutex lock;	/* see "Locks" */
+	atomic_t dma_users;
+	struct rw_semaphore map_lock;
+	struct inode *inode;
+	struct page *park;
+	pid_t pid;
+	bool dma_released;
+	struct work_struct teardown;
+};
+
+enum homi_object_type {
+	HOMI_OBJ_ANY,
+	HOMI_OBJ_QUEUE,
+	HOMI_OBJ_MEM,
+	HOMI_OBJ_EXTENT,
+};
+
+/* What a mmap cookie means. DB to EVENT stand together: a reset zaps these. */
+enum homi_region {
+	HOMI_REGION_NONE,
+	HOMI_REGION_SQ,
+	HOMI_REGION_CQ,
+	HOMI_REGION_DB,
+	HOMI_REGION_SHADOW,
+	HOMI_REGION_EVENT,
+	HOMI_REGION_TABLE,
+};
+
+/**
+ * struct homi_object_ops - what the kinds of objects do
+ * @is_busy: may it not be destroyed now? Called with ctx->lock held.
+ * @revoke: the id is gone: stop all use. May sleep. Called once, without locks.
+ * @release_dma: the function is off the bus: give back all DMA memory. Called
+ *	with ctrl->dma_lock held, once or more often, before or without @revoke.
+ * @free: the last reference is gone. May sleep.
+ * @region_size: bytes of a region that can be mapped, 0 if there is none such
+ * @fault: make the page of @region that @vmf asks for appear. Called with
+ *	ctx->map_lock held for reading.
+ */
+struct homi_object_ops {
+	bool (*is_busy)(struct homi_object *obj);
+	void (*revoke)(struct homi_object *obj);
+	void (*release_dma)(struct homi_object *obj);
+	void (*free)(struct homi_object *obj);
+	size_t (*region_size)(struct homi_object *obj, enum homi_region region);
+	vm_fault_t (*fault)(struct homi_object *obj, enum homi_region region,
+			    struct vm_fault *vmf);
+};
+
+/**
+ * struct homi_object - head of each object, first member of its structure
+ * @ref: see "References"
+ * @type: its kind
+ * @id: on its open file
+ * @ctx: the open file; holds a reference
+ * @ops: of its kind
+ * @published: may be looked up; guarded by the lock of ctx->objects
+ * @dead: destroyed: mappings that are left get SIGBUS. Written under map_lock.
+ */
+struct homi_object {
+	struct kref ref;
+	enum homi_object_type type;
+	u32 id;
+	struct homi_ctx *ctx;
+	const struct homi_object_ops *ops;
+	bool published;
+	bool dead;
+};
+
+/* object.c */
+int homi_object_reserve(struct homi_ctx *ctx, struct homi_object *obj,
+			enum homi_object_type type,
+			const struct homi_object_ops *ops);
+void homi_object_publish(struct homi_object *obj);
+void homi_object_abort(struct homi_object *obj);
+struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
+				    enum homi_object_type type);
+void homi_object_put(struct homi_object *obj);
+int homi_object_destroy(struct homi_ctx *ctx, u32 id);
+void homi_object_zap(struct homi_object *obj);
+void homi_ctx_release_dma(struct homi_ctx *ctx);
+struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl);
+void homi_ctx_put(struct homi_ctx *ctx);
+void homi_ctx_close(struct homi_ctx *ctx);
+u64 homi_cookie(struct homi_object *obj, enum homi_region region);
+int homi_mmap(struct homi_ctx *ctx, struct vm_area_struct *vma);
+void homi_ctx_zap_doorbells(struct homi_ctx *ctx);
+void homi_ctx_zap_all(struct homi_ctx *ctx);
+int homi_object_init(void);
+void homi_object_exit(void);
+
+/**
+ * struct homi_call - one command on its way through its handler
+ * @ctx: the open file
+ * @cmd: the command structure, copied in and extended by zeroes
+ * @created: set by a handler that made an object; the caller publishes it when
+ *	the answer has reached user space, and aborts it otherwise
+ */
+struct homi_call {
+	struct homi_ctx *ctx;
+	void *cmd;
+	struct homi_object *created;
+};
+
+/* ctrl.c */
+extern struct workqueue_struct *homi_wq;
+int homi_ctrl_init(void);
+void homi_ctrl_exit(void);
+void homi_ctrl_scan(void);
+void homi_ctrl_unbind(struct pci_dev *pdev);
+void homi_ctrl_unbound(struct pci_dev *pdev);
+void homi_ctrl_detach_all(void);
+struct homi_ctrl *homi_ctrl_get(struct homi_ctrl *ctrl);
+void homi_ctrl_put(struct homi_ctrl *ctrl);
+struct homi_ctrl *homi_ctrl_find(const void *nvme_ctrl);
+bool homi_ctrl_is_live(struct homi_ctrl *ctrl);
+bool homi_ctrl_is_gone(struct homi_ctrl *ctrl);
+void homi_ctrl_went_live(struct homi_ctrl *ctrl);
+int homi_ctrl_status(struct homi_ctrl *ctrl);
+int homi_cmd_ctrl_info(struct homi_call *call);
+int homi_cmd_ns_info(struct homi_call *call);
+void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason);
+int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
+void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);
+
+/* queue.c */
+int homi_cmd_queue_create(struct homi_call *call);
+int homi_cmd_queue_info(struct homi_call *call);
+void homi_queues_lost(struct homi_ctrl *ctrl, u32 state);
+void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before);
+void homi_queues_release_dma(struct homi_ctrl *ctrl);
+void homi_ctx_revoke_queues(struct homi_ctx *ctx);
+void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
+
+/* doorbell.c */
+struct homi_doorbell {
+	u32 sq_offset, cq_offset;		/* within the doorbell page */
+	u32 sq_shadow_offset, cq_shadow_offset;	/* within the shadow page */
+	bool has_shadow;
+};
+
+void homi_doorbell_probe(struct homi_ctrl *ctrl);
+bool homi_doorbell_reachable(struct homi_ctrl *ctrl, unsigned int qid);
+int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
+		       struct homi_doorbell *db);
+vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
+			       enum homi_region region, struct vm_fault *vmf);
+
+/* mem.c */
+int homi_cmd_mem_register(struct homi_call *call);
+int homi_cmd_mem_segments(struct homi_call *call);
+
+/* extent.c */
+int homi_cmd_extent_resolve(struct homi_call *call);
+int homi_extent_init(void);
+void homi_extent_exit(void);
+
+/* policy.c */
+extern unsigned int homi_delete_ms;
+extern unsigned int homi_recall_ms;
+bool homi_may_queue(void);
+bool homi_may_attach(struct pci_dev *pdev);
+
+/* reset.c */
+int homi_reset_init(void);
+void homi_reset_exit(void);
+
+/* debugfs.c */
+void homi_debugfs_init(void);
+void homi_debugfs_exit(void);
+void homi_debugfs_add(struct homi_ctrl *ctrl);
+void homi_debugfs_del(struct homi_ctrl *ctrl);
+
+/* main.c */
+extern const struct file_operations homi_fops;
+
+#endif /* _HOMI_H */

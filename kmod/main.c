@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Module entry and exit, the character device, and the command table.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "homi.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+union homi_cmd {
+	struct homi_ctrl_info ctrl_info;
+	struct homi_ns_info ns_info;
+	struct homi_mem_register mem_register;
+	struct homi_mem_segments mem_segments;
+	struct homi_queue_create queue_create;
+	struct homi_queue_info queue_info;
+	struct homi_extent_resolve extent_resolve;
+	struct homi_destroy destroy;
+};
+
+static int homi_cmd_destroy(struct homi_call *call)
+{
+	struct homi_destroy *cmd = call->cmd;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EINVAL;
+	return homi_object_destroy(call->ctx, cmd->id);
+}
+
+/**
+ * struct homi_cmd_row - one command
+ * @size: of its structure in this kernel
+ * @min_size: of its first version; never changes
+ * @fn: validates, acts, answers in the structure
+ */
+struct homi_cmd_row {
+	u32 size;
+	u32 min_size;
+	int (*fn)(struct homi_call *call);
+};
+
+/* Sizes by way of the union, so that each structure is sure to fit in it. */
+static const struct homi_cmd_row homi_cmds[] = {
+	[HOMI_CMD_CTRL_INFO - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, ctrl_info),
+		.min_size = offsetofend(union homi_cmd, ctrl_info.__reserved),
+		.fn = homi_cmd_ctrl_info,
+	},
+	[HOMI_CMD_NS_INFO - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, ns_info),
+		.min_size = offsetofend(union homi_cmd, ns_info.__reserved),
+		.fn = homi_cmd_ns_info,
+	},
+	[HOMI_CMD_MEM_REGISTER - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, mem_register),
+		.min_size = offsetofend(union homi_cmd, mem_register.out_segments),
+		.fn = homi_cmd_mem_register,
+	},
+	[HOMI_CMD_MEM_SEGMENTS - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, mem_segments),
+		.min_size = offsetofend(union homi_cmd, mem_segments.segments),
+		.fn = homi_cmd_mem_segments,
+	},
+	[HOMI_CMD_QUEUE_CREATE - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, queue_create),
+		.min_size = offsetofend(union homi_cmd, queue_create.out_generation),
+		.fn = homi_cmd_queue_create,
+	},
+	[HOMI_CMD_QUEUE_INFO - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, queue_info),
+		.min_size = offsetofend(union homi_cmd, queue_info.out_generation),
+		.fn = homi_cmd_queue_info,
+	},
+	[HOMI_CMD_EXTENT_RESOLVE - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, extent_resolve),
+		.min_size = offsetofend(union homi_cmd, extent_resolve.out_reason),
+		.fn = homi_cmd_extent_resolve,
+	},
+	[HOMI_CMD_DESTROY - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, destroy),
+		.min_size = offsetofend(union homi_cmd, destroy.__reserved),
+		.fn = homi_cmd_destroy,
+	},
+};
+
+/* Errors with which a command still answers: a needed count, or a reason. */
+static bool homi_answers(int ret)
+{
+	return !ret || ret == -EMSGSIZE || ret == -EOPNOTSUPP || ret == -EAGAIN;
+}
+
+/*
+ * A new object is seen by others only when its id has reached user space: a
+ * failed copy would leave one that nobody can name.
+ */
+static int homi_call_finish(struct homi_call *call, void __user *arg,
+			    u32 size, int ret)
+{
+	if (homi_answers(ret) && copy_to_user(arg, call->cmd, size))
+		ret = -EFAULT;
+	if (!call->created)
+		return ret;
+	if (ret)
+		homi_object_abort(call->created);
+	else
+		homi_object_publish(call->created);
+	return ret;
+}
+
+static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	void __user *uptr = (void __user *)arg;
+	const struct homi_cmd_row *row;
+	struct homi_call call = { .ctx = file->private_data };
+	union homi_cmd cmd = {};
+	u32 size, index;
+	int ret;
+
+	if (_IOC_TYPE(nr) != HOMI_TYPE || _IOC_NR(nr) < HOMI_CMD_BASE)
+		return -ENOTTY;
+	index = _IOC_NR(nr) - HOMI_CMD_BASE;
+	if (index >= ARRAY_SIZE(homi_cmds) || !homi_cmds[index].fn ||
+	    nr != _IO(HOMI_TYPE, _IOC_NR(nr)))
+		return -ENOTTY;
+	row = &homi_cmds[index];
+	if (get_user(size, (u32 __user *)uptr))
+		return -EFAULT;
+	if (size < row->min_size)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&cmd, row->size, uptr, size);
+	if (ret)
+		return ret;
+	call.cmd = &cmd;
+	ret = row->fn(&call);
+	/* The size that user space knows, whatever it wrote there since. */
+	cmd.destroy.size = size;
+	return homi_call_finish(&call, uptr, min(size, row->size), ret);
+}
+
+static int homi_open(struct inode *inode, struct file *file)
+{
+	struct homi_ctrl *ctrl = container_of(inode->i_cdev, struct homi_ctrl,
+					      cdev);
+	struct homi_ctx *ctx;
+
+	ctx = homi_ctx_alloc(ctrl);
+	if (IS_ERR(ctx))
+		return PTR_ERR(ctx);
+	file->private_data = ctx;
+	file->f_mapping = ctx->inode->i_mapping;
+	return nonseekable_open(inode, file);
+}
+
+static int homi_release(struct inode *inode, struct file *file)
+{
+	homi_ctx_close(file->private_data);
+	return 0;
+}
+
+static int homi_fop_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return homi_mmap(file->private_data, vma);
+}
+
+const struct file_operations homi_fops = {
+	.owner = THIS_MODULE,
+	.open = homi_open,
+	.release = homi_release,
+	.unlocked_ioctl = homi_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = homi_fop_mmap,
+};
+
+static int __init homi_init(void)
+{
+	int ret;
+
+	ret = homi_object_init();
+	if (ret)
+		return ret;
+	ret = homi_ctrl_init();
+	if (ret)
+		goto err_object;
+	ret = homi_extent_init();
+	if (ret)
+		goto err_ctrl;
+	homi_debugfs_init();
+	ret = homi_reset_init();
+	if (ret)
+		goto err_debugfs;
+	return 0;
+
+err_debugfs:
+	homi_debugfs_exit();
+	homi_extent_exit();
+err_ctrl:
+	homi_ctrl_exit();
+err_object:
+	homi_object_exit();
+	return ret;
+}
+
+static void __exit homi_exit(void)
+{
+	homi_reset_exit();
+	homi_ctrl_detach_all();
+	homi_debugfs_exit();
+	homi_extent_exit();
+	homi_ctrl_exit();
+	homi_object_exit();
+}
+
+module_init(homi_init);
+module_exit(homi_exit);
+
+MODULE_DESCRIPTION("Host orchestrated multipath I/O: queues of an NVMe controller beside the nvme driver");
+MODULE_AUTHOR("The homi authors");
+MODULE_LICENSE("GPL");

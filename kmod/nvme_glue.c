@@ -1,0 +1,675 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The only file that knows the stock nvme driver's internals: where its fields
+ * are (by name, from the running kernel's BTF), what it exports, and how to
+ * stand in its way politely.
+ */
+#include <linux/blk-integrity.h>
+#include <linux/blk-mq.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/ftrace.h>
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/nvme_ioctl.h>
+#include <linux/slab.h>
+
+#include "homi.h"
+
+#define HOMI_NVME_STATE_DEAD	6	/* NVME_CTRL_DEAD, 6.1 to 7.3 */
+#define HOMI_NVME_USERCMD	BIT(1)	/* NVME_REQ_USERCMD, 6.1 to 7.3 */
+
+/* Offsets in the running kernel's structures, from its BTF. */
+static struct {
+	int dev_ctrl;
+	int dev_nr_allocated_queues;
+	int dev_dbbuf_dbs;
+	int dev_dbbuf_eis;
+	int req_cmd;
+	int req_flags;
+	int req_status;
+	int ns_disk;
+	int ns_head;
+	int head_disk;
+} layout;
+static bool layout_known;
+
+static bool homi_no_btf;
+module_param_named(no_btf, homi_no_btf, bool, 0444);
+MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
+
+/**
+ * homi_nvme_load_layout - learn the offsets; safe to call again
+ *
+ * Without them homi attaches, and refuses to lend queues.
+ */
+int homi_nvme_load_layout(void)
+{
+	struct homi_btf_query core[] = {
+		{ "nvme_request", "cmd" }, { "nvme_request", "flags" },
+		{ "nvme_request", "status" }, { "nvme_ns", "disk" },
+		{ "nvme_ns", "head" }, { "nvme_ns_head", "disk" },
+	};
+	struct homi_btf_query pci[] = {
+		{ "nvme_dev", "ctrl" }, { "nvme_dev", "nr_allocated_queues" },
+		{ "nvme_dev", "dbbuf_dbs" }, { "nvme_dev", "dbbuf_eis" },
+	};
+	unsigned int i;
+	int ret;
+
+	if (layout_known)
+		return 0;
+	if (homi_no_btf)
+		return -ENOENT;
+	ret = homi_btf_lookup("nvme_core", core, ARRAY_SIZE(core));
+	if (!ret)
+		ret = homi_btf_lookup("nvme", pci, ARRAY_SIZE(pci));
+	if (ret)
+		return ret;
+	for (i = 0; i < ARRAY_SIZE(core) - 1; i++)
+		if (core[i].offset < 0)
+			return -ENOENT;
+	for (i = 0; i < ARRAY_SIZE(pci); i++)
+		if (pci[i].offset < 0)
+			return -ENOENT;
+	if (core[1].size != 1 || core[2].size != 2 || pci[1].size != 4)
+		return -EINVAL;
+	layout.req_cmd = core[0].offset;
+	layout.req_flags = core[1].offset;
+	layout.req_status = core[2].offset;
+	layout.ns_disk = core[3].offset;
+	layout.ns_head = core[4].offset;
+	layout.head_disk = core[5].offset;	/* -1: built without multipath */
+	layout.dev_ctrl = pci[0].offset;
+	layout.dev_nr_allocated_queues = pci[1].offset;
+	layout.dev_dbbuf_dbs = pci[2].offset;
+	layout.dev_dbbuf_eis = pci[3].offset;
+	layout_known = true;
+	return 0;
+}
+
+bool homi_nvme_has_layout(void)
+{
+	return layout_known;
+}
+
+/* --- admin commands --- */
+
+struct homi_admin_call {
+	refcount_t ref;
+	struct completion done;
+	struct nvme_command cmd;
+	u16 status;
+};
+
+static void homi_admin_put(struct homi_admin_call *call)
+{
+	if (refcount_dec_and_test(&call->ref))
+		kfree(call);
+}
+
+static enum rq_end_io_ret homi_admin_end_io(HOMI_END_IO_ARGS)
+{
+	struct homi_admin_call *call = req->end_io_data;
+
+	call->status = *(u16 *)(blk_mq_rq_to_pdu(req) + layout.req_status);
+	if (!call->status && error != BLK_STS_OK)
+		call->status = NVME_SC_HOST_PATH_ERROR;
+	complete(&call->done);
+	homi_admin_put(call);
+	module_put(THIS_MODULE);
+	return RQ_END_IO_FREE;
+}
+
+static int homi_admin_status(u16 status)
+{
+	status &= 0x7ff;
+	if (status == NVME_SC_HOST_PATH_ERROR ||
+	    status == NVME_SC_HOST_ABORTED_CMD)
+		return -EAGAIN;
+	return status;
+}
+
+/* A tag, without sleeping on a queue that a reset may have stopped for long. */
+static struct request *homi_admin_alloc(struct homi_nvme *nvme,
+					unsigned long deadline)
+{
+	struct request *req;
+
+	for (;;) {
+		req = blk_mq_alloc_request(nvme->admin_q, REQ_OP_DRV_OUT,
+					   BLK_MQ_REQ_NOWAIT);
+		if (!IS_ERR(req))
+			return req;
+		if (PTR_ERR(req) != -EAGAIN && PTR_ERR(req) != -EWOULDBLOCK)
+			return ERR_PTR(-ENODEV);
+		if (time_after(jiffies, deadline))
+			return ERR_PTR(-ETIMEDOUT);
+		msleep(20);
+	}
+}
+
+static int homi_stock_admin(struct homi_nvme *nvme, struct nvme_command *cmd,
+			    unsigned int timeout_ms)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(timeout_ms);
+	struct homi_admin_call *call;
+	struct request *req;
+	int ret;
+
+	if (!layout_known)
+		return -EOPNOTSUPP;
+	call = kzalloc(sizeof(*call), GFP_KERNEL);
+	if (!call)
+		return -ENOMEM;
+	refcount_set(&call->ref, 2);
+	init_completion(&call->done);
+	call->cmd = *cmd;
+	req = homi_admin_alloc(nvme, deadline);
+	if (IS_ERR(req)) {
+		kfree(call);
+		return PTR_ERR(req);
+	}
+	nvme_init_request(req, &call->cmd);
+	/*
+	 * A user command is failed by the stock driver itself unless the
+	 * controller is LIVE at dispatch: a Create CQ that waited out a reset
+	 * would reach the controller before stock's Set Features (Number of
+	 * Queues), and stock would lose all its queues.
+	 */
+	*(u8 *)(blk_mq_rq_to_pdu(req) + layout.req_flags) |= HOMI_NVME_USERCMD;
+	req->end_io = homi_admin_end_io;
+	req->end_io_data = call;
+	__module_get(THIS_MODULE);
+	blk_execute_rq_nowait(req, false);
+	if (wait_for_completion_timeout(&call->done,
+					msecs_to_jiffies(timeout_ms)))
+		ret = homi_admin_status(call->status);
+	else
+		ret = -ETIMEDOUT;
+	homi_admin_put(call);
+	return ret;
+}
+
+static int homi_stock_identify(struct homi_nvme *nvme, u8 cns, u32 nsid,
+			       void *buf)
+{
+	struct nvme_command cmd = {
+		.identify.opcode = nvme_admin_identify,
+		.identify.nsid = cpu_to_le32(nsid),
+		.identify.cns = cns,
+	};
+
+	return nvme_submit_sync_cmd(nvme->admin_q, &cmd, buf,
+				    NVME_IDENTIFY_DATA_SIZE);
+}
+
+static int homi_stock_grant(struct homi_nvme *nvme, u32 *pairs)
+{
+	u32 result = 0;
+	int ret;
+
+	ret = nvme_get_features(nvme->ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
+				&result);
+	if (ret)
+		return ret;
+	*pairs = min(result & 0xffff, result >> 16) + 1;
+	return 0;
+}
+
+static int homi_stock_kernel_queues(struct homi_nvme *nvme, u32 *queues)
+{
+	u32 allocated;
+
+	if (!nvme->dev)
+		return -EOPNOTSUPP;
+	/* Admin queue included; fixed from probe to removal. */
+	allocated = READ_ONCE(*(u32 *)(nvme->dev +
+				       layout.dev_nr_allocated_queues));
+	if (!allocated || allocated > HOMI_MAX_QID)
+		return -EINVAL;
+	*queues = allocated - 1;
+	return 0;
+}
+
+static int homi_stock_shadow(struct homi_nvme *nvme, void **dbs, void **eis,
+			     size_t *len)
+{
+	u32 stride, queues;
+	int ret;
+
+	*dbs = NULL;
+	*eis = NULL;
+	*len = 0;
+	ret = homi_stock_kernel_queues(nvme, &queues);
+	if (ret)
+		return ret;
+	stride = nvme->doorbell_stride;
+	*dbs = READ_ONCE(*(void **)(nvme->dev + layout.dev_dbbuf_dbs));
+	*eis = READ_ONCE(*(void **)(nvme->dev + layout.dev_dbbuf_eis));
+	if (!*dbs || !*eis) {
+		*dbs = NULL;
+		*eis = NULL;
+		return 0;
+	}
+	/* The pages behind the buffer are stock's to the end of the last one. */
+	*len = PAGE_ALIGN((queues + 1) * 2 * stride);
+	return 0;
+}
+
+static int homi_stock_reset(struct homi_nvme *nvme)
+{
+	return nvme_reset_ctrl(nvme->ctrl);
+}
+
+/* --- namespaces --- */
+
+static struct gendisk *homi_ns_disk(struct nvme_ns *ns)
+{
+	return *(struct gendisk **)((void *)ns + layout.ns_disk);
+}
+
+static struct gendisk *homi_ns_head_disk(struct nvme_ns *ns)
+{
+	void *head = *(void **)((void *)ns + layout.ns_head);
+
+	if (layout.head_disk < 0)
+		return NULL;
+	return READ_ONCE(*(struct gendisk **)(head + layout.head_disk));
+}
+
+static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
+			     struct homi_nvme_ns *info)
+{
+	struct gendisk *disk = homi_ns_disk(ns);
+	struct gendisk *head = homi_ns_head_disk(ns);
+	struct blk_integrity *integrity = blk_get_integrity(disk);
+
+	info->nsid = nsid;
+	info->block_size = queue_logical_block_size(disk->queue);
+	info->blocks = get_capacity(disk) / (info->block_size >> SECTOR_SHIFT);
+	info->metadata_size = integrity ? integrity->tuple_size : 0;
+	info->dev = disk_devt(head ?: disk);
+	info->read_only = get_disk_ro(disk);
+	info->zoned = blk_queue_is_zoned(disk->queue);
+	info->multipath = head;
+}
+
+static int homi_stock_find_one(struct homi_nvme *nvme, u32 nsid,
+			       struct homi_nvme_ns *info)
+{
+	struct nvme_ns *ns = nvme_find_get_ns(nvme->ctrl, nsid);
+
+	if (!ns)
+		return -ENOENT;
+	homi_ns_describe(ns, nsid, info);
+	nvme_put_ns(ns);
+	return 0;
+}
+
+static int homi_stock_find_ns(struct homi_nvme *nvme, u32 nsid, bool next,
+			      struct homi_nvme_ns *info)
+{
+	unsigned int i;
+	__le32 *list;
+	int ret;
+
+	if (!layout_known)
+		return -EOPNOTSUPP;
+	if (!nsid || nsid >= NVME_NSID_ALL)
+		return next && !nsid ? -EINVAL : -ENOENT;
+	ret = homi_stock_find_one(nvme, nsid, info);
+	/* The list command takes no id from NVME_NSID_ALL - 1 on. */
+	if (!ret || !next || nsid >= NVME_NSID_ALL - 1)
+		return ret;
+	list = kmalloc(NVME_IDENTIFY_DATA_SIZE, GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	/* The list holds ids above the one that is given. */
+	do {
+		ret = homi_stock_identify(nvme, NVME_ID_CNS_NS_ACTIVE_LIST,
+					  nsid, list);
+		if (ret) {
+			ret = ret > 0 ? -EIO : ret;
+			break;
+		}
+		ret = -ENOENT;
+		for (i = 0; i < NVME_IDENTIFY_DATA_SIZE / sizeof(*list); i++) {
+			nsid = le32_to_cpu(list[i]);
+			if (!nsid)
+				break;
+			ret = homi_stock_find_one(nvme, nsid, info);
+			if (!ret)
+				break;
+		}
+	} while (ret && nsid);
+	kfree(list);
+	return ret;
+}
+
+/*
+ * The caller holds @bdev open through a file system, which keeps its disk and
+ * what is behind it. NVME_IOCTL_ID answers with the nsid, for the head of a
+ * multipath namespace as for a plain one.
+ */
+static int homi_stock_find_ns_by_bdev(struct homi_nvme *nvme,
+				      struct block_device *bdev,
+				      struct homi_nvme_ns *info)
+{
+	struct gendisk *disk = bdev->bd_disk;
+	struct device *parent = disk_to_dev(disk)->parent;
+	struct nvme_ns *ns;
+	int nsid, ret = -ENODEV;
+
+	if (!layout_known)
+		return -EOPNOTSUPP;
+	if (!parent || !parent->class ||
+	    (strcmp(parent->class->name, "nvme") &&
+	     strcmp(parent->class->name, "nvme-subsystem")))
+		return -ENODEV;
+	nsid = disk->fops->ioctl(disk->part0, 0, NVME_IOCTL_ID, 0);
+	if (nsid <= 0)
+		return -ENODEV;
+	ns = nvme_find_get_ns(nvme->ctrl, nsid);
+	if (!ns)
+		return -ENODEV;
+	if (homi_ns_disk(ns) == disk || homi_ns_head_disk(ns) == disk) {
+		homi_ns_describe(ns, nsid, info);
+		ret = 0;
+	}
+	nvme_put_ns(ns);
+	return ret;
+}
+
+const struct homi_nvme_ops homi_nvme_stock_ops = {
+	.admin = homi_stock_admin,
+	.identify = homi_stock_identify,
+	.grant = homi_stock_grant,
+	.kernel_queues = homi_stock_kernel_queues,
+	.shadow = homi_stock_shadow,
+	.reset = homi_stock_reset,
+	.find_ns = homi_stock_find_ns,
+	.find_ns_by_bdev = homi_stock_find_ns_by_bdev,
+};
+
+/* --- attach --- */
+
+static int homi_match_class(struct device *dev, HOMI_MATCH_DATA *name)
+{
+	return dev->class && !strcmp(dev->class->name, name);
+}
+
+/* Is stock nvme bound to it? The caller holds the device's lock. */
+bool homi_nvme_bound(struct pci_dev *pdev)
+{
+	return pdev->driver && !strcmp(pdev->driver->name, "nvme");
+}
+
+/* Catches the queue that a function of stock's hands to the block layer. */
+struct homi_capture {
+	struct kprobe kp;
+	struct task_struct *task;
+	struct request_queue *q;
+	int hits;
+};
+
+static int homi_capture_pre(struct kprobe *kp, struct pt_regs *regs)
+{
+	struct homi_capture *capture = container_of(kp, struct homi_capture, kp);
+
+	if (current == capture->task) {
+		capture->q = (void *)regs_get_kernel_argument(regs, 0);
+		capture->hits++;
+	}
+	return 0;
+}
+
+NOKPROBE_SYMBOL(homi_capture_pre);
+
+/*
+ * The admin queue without any private layout: it is what blk_mq_alloc_request()
+ * receives while we ask stock for a feature. Checked: once, and what it got
+ * looks like an admin queue.
+ */
+static struct request_queue *homi_capture_admin_q(void *ctrl)
+{
+	struct homi_capture capture = {
+		.kp.symbol_name = "blk_mq_alloc_request",
+		.kp.pre_handler = homi_capture_pre,
+		.task = current,
+	};
+	struct request_queue *q;
+	u32 result;
+	int ret;
+
+	ret = register_kprobe(&capture.kp);
+	if (ret)
+		return NULL;
+	ret = nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
+				&result);
+	unregister_kprobe(&capture.kp);
+	q = capture.q;
+	if (ret || capture.hits != 1 || !q || q->queuedata || !q->tag_set ||
+	    q->tag_set->nr_hw_queues != 1)
+		return NULL;
+	return q;
+}
+
+/**
+ * homi_nvme_attach - take references to what stock knows about a function
+ * @nvme: filled in
+ * @pdev: the function; the caller holds its device lock and it is bound
+ *
+ * Sends Get Features. -EAGAIN if stock has no class device for it yet.
+ */
+int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
+{
+	struct device *class_dev;
+
+	class_dev = device_find_child(&pdev->dev, "nvme", homi_match_class);
+	if (!class_dev)
+		return -EAGAIN;
+	nvme->ctrl = dev_get_drvdata(class_dev);
+	nvme->admin_q = nvme->ctrl ? homi_capture_admin_q(nvme->ctrl) : NULL;
+	if (nvme->admin_q && !blk_get_queue(nvme->admin_q))
+		nvme->admin_q = NULL;
+	if (!nvme->admin_q) {
+		put_device(class_dev);
+		return -ENXIO;
+	}
+	nvme->class_dev = class_dev;
+	nvme->pdev = pci_dev_get(pdev);
+	nvme->owner = pdev->driver->driver.owner;
+	nvme->dev = NULL;
+	if (layout_known && nvme->ctrl - layout.dev_ctrl ==
+	    pci_get_drvdata(pdev))
+		nvme->dev = pci_get_drvdata(pdev);
+	return 0;
+}
+
+void homi_nvme_detach(struct homi_nvme *nvme)
+{
+	blk_put_queue(nvme->admin_q);
+	put_device(nvme->class_dev);
+	pci_dev_put(nvme->pdev);
+}
+
+/**
+ * homi_nvme_get_driver - keep the PCI driver's module while somebody uses it
+ * @nvme: an attached controller
+ */
+bool homi_nvme_get_driver(struct homi_nvme *nvme)
+{
+	return try_module_get(nvme->owner);
+}
+
+void homi_nvme_put_driver(struct homi_nvme *nvme)
+{
+	module_put(nvme->owner);
+}
+
+/* --- interposition --- */
+
+/*
+ * One function of stock's that is redirected to a wrapper of ours. The wrapper
+ * calls the original, which is let through because the call comes from our
+ * text; so it must not be a tail call. @inside counts from the redirection on,
+ * not from the wrapper's first instruction: a task between the two must be
+ * waited for as well.
+ */
+struct homi_hook {
+	struct ftrace_ops ops;
+	void *target;
+	void *wrapper;
+	atomic_t inside;
+	bool registered;
+};
+
+static const struct homi_nvme_events *homi_events;
+
+static void notrace homi_hook_redirect(unsigned long ip,
+				       unsigned long parent_ip,
+				       struct ftrace_ops *ops,
+				       struct ftrace_regs *fregs)
+{
+	struct homi_hook *hook = container_of(ops, struct homi_hook, ops);
+
+	if (within_module(parent_ip, THIS_MODULE))
+		return;
+	atomic_inc(&hook->inside);
+	ftrace_regs_set_instruction_pointer(fregs,
+					    (unsigned long)hook->wrapper);
+}
+
+enum { HOOK_QUIESCE, HOOK_STATE, HOOK_COUNT, HOOK_START, HOOK_NR };
+
+static struct homi_hook homi_hooks[HOOK_NR];
+
+static void homi_hook_leave(int nr)
+{
+	atomic_dec(&homi_hooks[nr].inside);
+}
+
+static void homi_wrap_quiesce(struct nvme_ctrl *ctrl)
+{
+	homi_events->quiesce(ctrl);
+	nvme_quiesce_io_queues(ctrl);
+	homi_hook_leave(HOOK_QUIESCE);
+}
+
+/* May be called in interrupts, though never with DEAD. */
+static bool homi_wrap_state(struct nvme_ctrl *ctrl, int state)
+{
+	bool changed = nvme_change_ctrl_state(ctrl, state);
+
+	if (changed && state == HOMI_NVME_STATE_DEAD)
+		homi_events->dead(ctrl);
+	homi_hook_leave(HOOK_STATE);
+	return changed;
+}
+
+/* Stock comes here after it disabled and enabled the controller. */
+static int homi_wrap_count(struct nvme_ctrl *ctrl, int *count)
+{
+	int ret;
+
+	homi_events->reenabled(ctrl);
+	ret = nvme_set_queue_count(ctrl, count);
+	homi_hook_leave(HOOK_COUNT);
+	return ret;
+}
+
+static void homi_wrap_start(struct nvme_ctrl *ctrl)
+{
+	nvme_start_ctrl(ctrl);
+	homi_events->live(ctrl);
+	homi_hook_leave(HOOK_START);
+}
+
+static struct homi_hook homi_hooks[HOOK_NR] = {
+	[HOOK_QUIESCE] = { .target = nvme_quiesce_io_queues,
+			   .wrapper = homi_wrap_quiesce },
+	[HOOK_STATE] = { .target = nvme_change_ctrl_state,
+			 .wrapper = homi_wrap_state },
+	[HOOK_COUNT] = { .target = nvme_set_queue_count,
+			 .wrapper = homi_wrap_count },
+	[HOOK_START] = { .target = nvme_start_ctrl,
+			 .wrapper = homi_wrap_start },
+};
+
+static int homi_hook_set(struct homi_hook *hook)
+{
+	int ret;
+
+	hook->ops.func = homi_hook_redirect;
+	hook->ops.flags = FTRACE_OPS_FL_SAVE_REGS | FTRACE_OPS_FL_IPMODIFY |
+			  FTRACE_OPS_FL_PERMANENT;
+	ret = ftrace_set_filter_ip(&hook->ops, (unsigned long)hook->target, 0,
+				   0);
+	if (ret)
+		return ret;
+	ret = register_ftrace_function(&hook->ops);
+	if (ret)
+		ftrace_set_filter_ip(&hook->ops, (unsigned long)hook->target,
+				     1, 0);
+	else
+		hook->registered = true;
+	return ret;
+}
+
+/**
+ * homi_nvme_hook - put the wrappers in place, all or none
+ * @events: who is told; constant
+ *
+ * PERMANENT: sysctl kernel.ftrace_enabled=0 is refused while they stand.
+ */
+int homi_nvme_hook(const struct homi_nvme_events *events)
+{
+	int i, ret;
+
+	homi_events = events;
+	for (i = 0; i < HOOK_NR; i++) {
+		ret = homi_hook_set(&homi_hooks[i]);
+		if (ret) {
+			homi_nvme_unhook();
+			return ret;
+		}
+	}
+	return 0;
+}
+
+bool homi_nvme_hooked(void)
+{
+	int i;
+
+	for (i = 0; i < HOOK_NR; i++)
+		if (!homi_hooks[i].registered)
+			return false;
+	return true;
+}
+
+/**
+ * homi_nvme_unhook - take the wrappers away; returns when nobody is in them
+ */
+void homi_nvme_unhook(void)
+{
+	int i;
+
+	for (i = 0; i < HOOK_NR; i++) {
+		struct homi_hook *hook = &homi_hooks[i];
+
+		if (!hook->registered)
+			continue;
+		unregister_ftrace_function(&hook->ops);
+		ftrace_set_filter_ip(&hook->ops, (unsigned long)hook->target,
+				     1, 0);
+		hook->registered = false;
+	}
+	for (i = 0; i < HOOK_NR; i++)
+		while (atomic_read(&homi_hooks[i].inside))
+			msleep(20);
+	/* A task may be between its last atomic_dec() and its return. */
+	synchronize_rcu_tasks();
+}
+
+HOMI_IMPORT_NS(NVME_TARGET_PASSTHRU);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HOMI_NVME_GLUE_H
+#define _HOMI_NVME_GLUE_H
+
+#include <linux/blkdev.h>
+#include <linux/nvme.h>
+#include <linux/pci.h>
+
+/**
+ * struct homi_nvme - a controller of the stock driver, from outside
+ * @pdev: its PCI function; holds a reference
+ * @class_dev: its class device ("nvme0"); holds a reference
+ * @ctrl: the stock driver's struct nvme_ctrl, opaque
+ * @dev: the stock driver's struct nvme_dev, opaque; NULL without BTF
+ * @admin_q: its admin queue; holds a reference
+ * @owner: the PCI driver's module; NULL if built in
+ * @doorbell_stride: bytes from one doorbell to the next; set by the caller
+ */
+struct homi_nvme {
+	struct pci_dev *pdev;
+	struct device *class_dev;
+	void *ctrl;
+	void *dev;
+	struct request_queue *admin_q;
+	struct module *owner;
+	u32 doorbell_stride;
+};
+
+/**
+ * struct homi_nvme_ns - one namespace as the block layer shows it
+ * @nsid: namespace id
+ * @block_size: logical block size, bytes
+ * @metadata_size: metadata bytes per block
+ * @blocks: logical blocks
+ * @dev: device number of the disk; of the multipath head where there is one
+ * @read_only: write protected
+ * @zoned: a zoned namespace
+ * @multipath: @dev is a multipath head
+ */
+struct homi_nvme_ns {
+	u32 nsid;
+	u32 block_size;
+	u32 metadata_size;
+	u64 blocks;
+	dev_t dev;
+	bool read_only;
+	bool zoned;
+	bool multipath;
+};
+
+/**
+ * struct homi_nvme_ops - what homi asks of the stock driver
+ * @admin: send an admin command that carries its own PRPs and no data. It is
+ *	made to fail with -EAGAIN unless the controller is LIVE when it would be
+ *	dispatched. 0, a positive NVMe status, or -errno; -ETIMEDOUT after
+ *	@timeout_ms without an answer, the command then still being out.
+ * @identify: Identify into @buf (NVME_IDENTIFY_DATA_SIZE bytes, kmalloc memory)
+ * @grant: I/O queue pairs granted (Get Features, Number of Queues), 1-based
+ * @kernel_queues: most I/O queues that stock could ever take; -errno
+ * @shadow: the shadow doorbell and event index buffers as they are now, and
+ *	their length in bytes; both NULL when off. -errno if that can't be told.
+ * @reset: schedule a controller reset
+ * @find_ns: the namespace @nsid, or with @next the first one >= @nsid
+ * @find_ns_by_bdev: the namespace of this controller that @bdev's disk is, or
+ *	is the multipath head of. -ENODEV if there is none.
+ */
+struct homi_nvme_ops {
+	int (*admin)(struct homi_nvme *nvme, struct nvme_command *cmd,
+		     unsigned int timeout_ms);
+	int (*identify)(struct homi_nvme *nvme, u8 cns, u32 nsid, void *buf);
+	int (*grant)(struct homi_nvme *nvme, u32 *pairs);
+	int (*kernel_queues)(struct homi_nvme *nvme, u32 *queues);
+	int (*shadow)(struct homi_nvme *nvme, void **dbs, void **eis,
+		      size_t *len);
+	int (*reset)(struct homi_nvme *nvme);
+	int (*find_ns)(struct homi_nvme *nvme, u32 nsid, bool next,
+		       struct homi_nvme_ns *ns);
+	int (*find_ns_by_bdev)(struct homi_nvme *nvme, struct block_device *bdev,
+			       struct homi_nvme_ns *ns);
+};
+
+extern const struct homi_nvme_ops homi_nvme_stock_ops;
+
+/**
+ * struct homi_nvme_events - news from the interposition; all may sleep
+ * @quiesce: stock is about to disable @ctrl (or to find it dead)
+ * @reenabled: @ctrl was disabled and enabled again: no old queue exists
+ * @live: @ctrl is up; its namespaces are being scanned
+ * @dead: stock gave @ctrl up after disabling it
+ */
+struct homi_nvme_events {
+	void (*quiesce)(void *ctrl);
+	void (*reenabled)(void *ctrl);
+	void (*live)(void *ctrl);
+	void (*dead)(void *ctrl);
+};
+
+int homi_nvme_hook(const struct homi_nvme_events *events);
+void homi_nvme_unhook(void);
+bool homi_nvme_hooked(void);
+
+bool homi_nvme_bound(struct pci_dev *pdev);
+int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev);
+void homi_nvme_detach(struct homi_nvme *nvme);
+bool homi_nvme_get_driver(struct homi_nvme *nvme);
+void homi_nvme_put_driver(struct homi_nvme *nvme);
+bool homi_nvme_has_layout(void);
+int homi_nvme_load_layout(void);
+
+/* Exported by nvme-core, declared in a header that is not installed. */
+struct nvme_ctrl;
+struct nvme_ns;
+int nvme_submit_sync_cmd(struct request_queue *q, struct nvme_command *cmd,
+			 void *buf, unsigned int len);
+void nvme_init_request(struct request *req, struct nvme_command *cmd);
+int nvme_get_features(struct nvme_ctrl *ctrl, unsigned int fid,
+		      unsigned int dw11, void *buf, size_t len, void *result);
+int nvme_reset_ctrl(struct nvme_ctrl *ctrl);
+struct nvme_ns *nvme_find_get_ns(struct nvme_ctrl *ctrl, unsigned int nsid);
+void nvme_put_ns(struct nvme_ns *ns);
+void nvme_quiesce_io_queues(struct nvme_ctrl *ctrl);
+bool nvme_change_ctrl_state(struct nvme_ctrl *ctrl, int state);
+int nvme_set_queue_count(struct nvme_ctrl *ctrl, int *count);
+void nvme_start_ctrl(struct nvme_ctrl *ctrl);
+
+/* btf.c */
+
+/**
+ * struct homi_btf_query - one member whose offset is wanted
+ * @type: name of a struct
+ * @member: name of a direct member of it
+ * @offset: out: bytes from the start of the struct, -1 if not found
+ * @size: out: bytes of the member (pointer 8, array in all), 0 if not known
+ */
+struct homi_btf_query {
+	const char *type;
+	const char *member;
+	int offset;
+	u32 size;
+};
+
+int homi_btf_lookup(const char *module, struct homi_btf_query *queries,
+		    unsigned int nr);
+
+#endif /* _HOMI_NVME_GLUE_H */

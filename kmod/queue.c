@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Queue pairs: made and deleted at the controller beside stock's own, with
+ * rings in host memory.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "homi.h"
+#include "trace.h"
+
+enum homi_queue_hw {
+	HOMI_HW_NONE,		/* not at the controller; holds no hw reference */
+	HOMI_HW_CREATED,	/* the controller may act on it */
+};
+
+/* Before it is LIVE; user space never sees it. */
+#define HOMI_QUEUE_NEW	0
+
+struct homi_ring {
+	void *cpu;
+	dma_addr_t dma;
+	size_t len;
+};
+
+/**
+ * struct homi_queue - a submission queue and its own completion queue
+ * @obj: must be first
+ * @entry: in ctrl->queues from before its rings exist to the last reference
+ * @state: enum homi_queue_state, or HOMI_QUEUE_NEW; guarded by ctrl->lock
+ * @hw: enum homi_queue_hw; guarded by ctrl->lock
+ * @stuck: a Create was not answered in time: only a reset can end it;
+ *	guarded by delete_lock
+ * @delete_lock: held over Delete SQ and CQ, so that they are sent once
+ * @sq: submission ring; guarded by ctrl->dma_lock
+ * @cq: completion ring; likewise
+ * @db: where its doorbells are; constant
+ * @generation: of the controller when the queue id was lent; constant
+ * @qid: NVMe queue identifier, lent until the last reference; constant
+ * @depth: entries; constant
+ */
+struct homi_queue {
+	struct homi_object obj;
+	struct list_head entry;
+	u32 state;
+	enum homi_queue_hw hw;
+	bool stuck;
+	struct mutex delete_lock;	/* one deletion at a time */
+	struct homi_ring sq;
+	struct homi_ring cq;
+	struct homi_doorbell db;
+	u64 generation;
+	unsigned int qid;
+	u32 depth;
+};
+
+/* Which states may follow which: bit n stands for state n. */
+static const u8 homi_queue_moves[] = {
+	[HOMI_QUEUE_NEW] = BIT(HOMI_QUEUE_LIVE) | BIT(HOMI_QUEUE_LOST) |
+			   BIT(HOMI_QUEUE_REVOKED) | BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_LIVE] = BIT(HOMI_QUEUE_LOST) | BIT(HOMI_QUEUE_REVOKED) |
+			    BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_REVOKED] = BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_GONE] = 0,
+};
+
+static struct homi_queue *to_queue(struct homi_object *obj)
+{
+	return container_of(obj, struct homi_queue, obj);
+}
+
+static bool homi_queue_move(struct homi_queue *q, u32 state)
+{
+	lockdep_assert_held(&q->obj.ctx->ctrl->lock);
+	if (!(homi_queue_moves[q->state] & BIT(state)))
+		return false;
+	trace_homi_queue_state(q->qid, q->state, state);
+	/* Page faults and QUEUE_INFO read it without the lock. */
+	WRITE_ONCE(q->state, state);
+	return true;
+}
+
+static bool homi_queue_is_live(struct homi_queue *q)
+{
+	return READ_ONCE(q->state) == HOMI_QUEUE_LIVE;
+}
+
+/* --- rings --- */
+
+static int homi_ring_alloc(struct homi_ctrl *ctrl, struct homi_ring *ring,
+			   size_t len)
+{
+	lockdep_assert_held(&ctrl->dma_lock);
+	ring->len = PAGE_ALIGN(len);
+	ring->cpu = dma_alloc_coherent(&ctrl->nvme.pdev->dev, ring->len,
+				       &ring->dma, GFP_KERNEL | __GFP_NOWARN);
+	return ring->cpu ? 0 : -ENOMEM;
+}
+
+static void homi_ring_free(struct homi_ctrl *ctrl, struct homi_ring *ring)
+{
+	lockdep_assert_held(&ctrl->dma_lock);
+	if (ring->cpu)
+		dma_free_coherent(&ctrl->nvme.pdev->dev, ring->len, ring->cpu,
+				  ring->dma);
+	ring->cpu = NULL;
+}
+
+static int homi_queue_alloc_rings(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	unsigned int noio;
+	int ret = -ENODEV;
+
+	mutex_lock(&ctrl->dma_lock);
+	spin_lock(&ctrl->lock);
+	list_add_tail(&q->entry, &ctrl->queues);
+	spin_unlock(&ctrl->lock);
+	/* Removal waits for dma_lock: no write-back to this very device. */
+	noio = memalloc_noio_save();
+	if (!ctrl->gone) {
+		ret = homi_ring_alloc(ctrl, &q->sq,
+				      q->depth * sizeof(struct nvme_command));
+		if (!ret)
+			ret = homi_ring_alloc(ctrl, &q->cq, q->depth *
+					sizeof(struct nvme_completion));
+	}
+	memalloc_noio_restore(noio);
+	mutex_unlock(&ctrl->dma_lock);
+	return ret;
+}
+
+/* --- at the controller --- */
+
+/* The controller will not act on it again: drop what that held. */
+static void homi_queue_hw_gone(struct homi_queue *q)
+{
+	struct homi_ctx *ctx = q->obj.ctx;
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	bool held;
+
+	spin_lock(&ctrl->lock);
+	held = q->hw == HOMI_HW_CREATED;
+	q->hw = HOMI_HW_NONE;
+	spin_unlock(&ctrl->lock);
+	if (!held)
+		return;
+	atomic_dec(&ctx->dma_users);
+	wake_up_all(&ctrl->wait);
+	homi_object_put(&q->obj);
+}
+
+/* From here on the controller may act on it: before the first command. */
+static int homi_queue_hw_start(struct homi_queue *q)
+{
+	struct homi_ctx *ctx = q->obj.ctx;
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	int ret;
+
+	/* ctx->lock: no MEM is being destroyed while dma_users goes up. */
+	mutex_lock(&ctx->lock);
+	spin_lock(&ctrl->lock);
+	ret = homi_ctrl_status(ctrl);
+	if (!ret && ctrl->generation != q->generation)
+		ret = -EAGAIN;
+	if (!ret) {
+		q->hw = HOMI_HW_CREATED;
+		kref_get(&q->obj.ref);
+		atomic_inc(&ctx->dma_users);
+	}
+	spin_unlock(&ctrl->lock);
+	mutex_unlock(&ctx->lock);
+	return ret;
+}
+
+static int homi_queue_create_cq(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	struct nvme_command cmd = {
+		.create_cq.opcode = nvme_admin_create_cq,
+		.create_cq.prp1 = cpu_to_le64(q->cq.dma),
+		.create_cq.cqid = cpu_to_le16(q->qid),
+		.create_cq.qsize = cpu_to_le16(q->depth - 1),
+		.create_cq.cq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG),
+	};
+
+	return ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+}
+
+static int homi_queue_create_sq(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	struct nvme_command cmd = {
+		.create_sq.opcode = nvme_admin_create_sq,
+		.create_sq.prp1 = cpu_to_le64(q->sq.dma),
+		.create_sq.sqid = cpu_to_le16(q->qid),
+		.create_sq.qsize = cpu_to_le16(q->depth - 1),
+		.create_sq.sq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG),
+		.create_sq.cqid = cpu_to_le16(q->qid),
+	};
+
+	return ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+}
+
+/* 0 when the controller has no such queue any more. */
+static int homi_queue_delete_one(struct homi_queue *q, u8 opcode)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	struct nvme_command cmd = {
+		.delete_queue.opcode = opcode,
+		.delete_queue.qid = cpu_to_le16(q->qid),
+	};
+	int ret = ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+
+	return ret == NVME_SC_QID_INVALID ? 0 : ret;
+}
+
+/*
+ * Delete SQ, then CQ. If the controller does not do it, reset it: the reset's
+ * hook ends the queue then, and all that depends on it waits for that.
+ */
+static void homi_queue_delete(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	int ret;
+
+	mutex_lock(&q->delete_lock);
+	if (READ_ONCE(q->hw) == HOMI_HW_NONE)
+		goto out;
+	ret = -ETIMEDOUT;
+	if (!q->stuck)
+		ret = homi_queue_delete_one(q, nvme_admin_delete_sq);
+	if (!ret)
+		ret = homi_queue_delete_one(q, nvme_admin_delete_cq);
+	if (!ret) {
+		homi_queue_hw_gone(q);
+		goto out;
+	}
+	/* EAGAIN, ENODEV: stock is resetting or removing it already. */
+	if (ret != -EAGAIN && ret != -ENODEV &&
+	    READ_ONCE(ctrl->generation) == q->generation &&
+	    homi_ctrl_is_live(ctrl)) {
+		pci_err(ctrl->nvme.pdev,
+			"homi: queue %u was not deleted (%d), resetting the controller\n",
+			q->qid, ret);
+		ctrl->ops->reset(&ctrl->nvme);
+	}
+out:
+	mutex_unlock(&q->delete_lock);
+}
+
+static void homi_queue_set_state(struct homi_queue *q, u32 state)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+
+	spin_lock(&ctrl->lock);
+	homi_queue_move(q, state);
+	spin_unlock(&ctrl->lock);
+}
+
+/* --- the object --- */
+
+static void homi_queue_revoke(struct homi_object *obj)
+{
+	struct homi_queue *q = to_queue(obj);
+	struct homi_ctrl *ctrl = obj->ctx->ctrl;
+
+	homi_queue_set_state(q, HOMI_QUEUE_REVOKED);
+	homi_queue_delete(q);
+	/* A reset that is under way, or that was asked for, ends it. */
+	wait_event_killable_timeout(ctrl->wait,
+				    READ_ONCE(q->hw) == HOMI_HW_NONE,
+				    msecs_to_jiffies(homi_delete_ms));
+}
+
+static void homi_queue_release_dma(struct homi_object *obj)
+{
+	struct homi_queue *q = to_queue(obj);
+
+	homi_ring_free(obj->ctx->ctrl, &q->sq);
+	homi_ring_free(obj->ctx->ctrl, &q->cq);
+}
+
+static void homi_queue_free(struct homi_object *obj)
+{
+	struct homi_queue *q = to_queue(obj);
+	struct homi_ctrl *ctrl = obj->ctx->ctrl;
+
+	/* Off the list only without rings: removal looks for them there. */
+	mutex_lock(&ctrl->dma_lock);
+	homi_queue_release_dma(obj);
+	spin_lock(&ctrl->lock);
+	list_del(&q->entry);
+	spin_unlock(&ctrl->lock);
+	mutex_unlock(&ctrl->dma_lock);
+	if (q->qid)
+		homi_ctrl_return_qid(ctrl, q->qid);
+	kfree(q);
+}
+
+static size_t homi_queue_region_size(struct homi_object *obj,
+				     enum homi_region region)
+{
+	struct homi_queue *q = to_queue(obj);
+
+	switch (region) {
+	case HOMI_REGION_SQ:
+		return q->sq.len;
+	case HOMI_REGION_CQ:
+		return q->cq.len;
+	case HOMI_REGION_DB:
+		return PAGE_SIZE;
+	case HOMI_REGION_SHADOW:
+	case HOMI_REGION_EVENT:
+		return q->db.has_shadow ? PAGE_SIZE : 0;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * dma_lock is not taken: rings are freed when no VMA holds the queue, or after
+ * the function is gone, which a fault sees under map_lock before the zap.
+ */
+static vm_fault_t homi_ring_fault(struct homi_queue *q, struct homi_ring *ring,
+				  struct vm_fault *vmf)
+{
+	size_t off = (vmf->address - vmf->vma->vm_start) & PAGE_MASK;
+	void *addr = READ_ONCE(ring->cpu);
+
+	if (READ_ONCE(q->state) == HOMI_QUEUE_GONE || !addr || off >= ring->len)
+		return VM_FAULT_SIGBUS;
+	addr += off;
+	return vmf_insert_pfn(vmf->vma, vmf->address, is_vmalloc_addr(addr) ?
+			      vmalloc_to_pfn(addr) :
+			      page_to_pfn(virt_to_page(addr)));
+}
+
+static vm_fault_t homi_queue_fault(struct homi_object *obj,
+				   enum homi_region region,
+				   struct vm_fault *vmf)
+{
+	struct homi_queue *q = to_queue(obj);
+
+	if (region == HOMI_REGION_SQ)
+		return homi_ring_fault(q, &q->sq, vmf);
+	if (region == HOMI_REGION_CQ)
+		return homi_ring_fault(q, &q->cq, vmf);
+	if (homi_queue_is_live(q))
+		return homi_doorbell_fault(obj->ctx->ctrl, q->qid, region, vmf);
+	return vmf_insert_pfn(vmf->vma, vmf->address,
+			      page_to_pfn(obj->ctx->park));
+}
+
+static const struct homi_object_ops homi_queue_ops = {
+	.revoke = homi_queue_revoke,
+	.release_dma = homi_queue_release_dma,
+	.free = homi_queue_free,
+	.region_size = homi_queue_region_size,
+	.fault = homi_queue_fault,
+};
+
+/* --- commands --- */
+
+static void homi_queue_answer(struct homi_queue *q,
+			      struct homi_queue_create *cmd)
+{
+	struct homi_object *obj = &q->obj;
+
+	cmd->out_queue_id = obj->id;
+	cmd->out_qid = q->qid;
+	cmd->out_sq_mmap_offset = homi_cookie(obj, HOMI_REGION_SQ);
+	cmd->out_sq_mmap_length = q->sq.len;
+	cmd->out_cq_mmap_offset = homi_cookie(obj, HOMI_REGION_CQ);
+	cmd->out_cq_mmap_length = q->cq.len;
+	cmd->out_db_mmap_offset = homi_cookie(obj, HOMI_REGION_DB);
+	cmd->out_sq_db_offset = q->db.sq_offset;
+	cmd->out_cq_db_offset = q->db.cq_offset;
+	if (q->db.has_shadow) {
+		cmd->out_shadow_mmap_offset =
+			homi_cookie(obj, HOMI_REGION_SHADOW);
+		cmd->out_event_mmap_offset =
+			homi_cookie(obj, HOMI_REGION_EVENT);
+		cmd->out_sq_shadow_offset = q->db.sq_shadow_offset;
+		cmd->out_cq_shadow_offset = q->db.cq_shadow_offset;
+	}
+	cmd->out_generation = q->generation;
+}
+
+/* -EAGAIN if a reset came in between; the queue is dying then. */
+static int homi_queue_go_live(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	bool live;
+
+	spin_lock(&ctrl->lock);
+	live = homi_queue_move(q, HOMI_QUEUE_LIVE);
+	spin_unlock(&ctrl->lock);
+	return live ? 0 : -EAGAIN;
+}
+
+static int homi_queue_start(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	int ret;
+
+	ret = homi_queue_alloc_rings(q);
+	if (ret)
+		return ret;
+	ret = homi_queue_hw_start(q);
+	if (ret)
+		return ret;
+	/* A reset marks the queue under this lock before stock goes on. */
+	spin_lock(&ctrl->lock);
+	ret = q->state == HOMI_QUEUE_NEW ?
+	      homi_doorbell_init(ctrl, q->qid, &q->db) : -EAGAIN;
+	spin_unlock(&ctrl->lock);
+	if (!ret)
+		ret = homi_queue_create_cq(q);
+	if (!ret)
+		ret = homi_queue_create_sq(q);
+	if (!ret)
+		ret = homi_queue_go_live(q);
+	q->stuck = ret == -ETIMEDOUT;
+	return ret > 0 || q->stuck ? -EIO : ret;
+}
+
+int homi_cmd_queue_create(struct homi_call *call)
+{
+	struct homi_queue_create *cmd = call->cmd;
+	struct homi_ctx *ctx = call->ctx;
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	struct homi_queue *q;
+	int ret;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EINVAL;
+	if (!homi_may_queue())
+		return -EPERM;
+	if (cmd->depth < 2 || cmd->depth > ctrl->max_depth)
+		return -EINVAL;
+	q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
+	if (!q)
+		return -ENOMEM;
+	q->depth = cmd->depth;
+	mutex_init(&q->delete_lock);
+	INIT_LIST_HEAD(&q->entry);
+	ret = homi_object_reserve(ctx, &q->obj, HOMI_OBJ_QUEUE,
+				  &homi_queue_ops);
+	if (ret) {
+		kfree(q);
+		return ret;
+	}
+	ret = homi_ctrl_lend_qid(ctrl, &q->generation);
+	if (ret < 0)
+		goto err_abort;
+	q->qid = ret;
+	ret = homi_queue_start(q);
+	if (ret)
+		goto err_abort;
+	homi_queue_answer(q, cmd);
+	call->created = &q->obj;
+	return 0;
+
+err_abort:
+	homi_object_abort(&q->obj);
+	return ret;
+}
+
+int homi_cmd_queue_info(struct homi_call *call)
+{
+	struct homi_queue_info *cmd = call->cmd;
+	struct homi_object *obj;
+	struct homi_queue *q;
+
+	if (cmd->flags)
+		return -EINVAL;
+	obj = homi_object_get(call->ctx, cmd->queue_id, HOMI_OBJ_QUEUE);
+	if (!obj)
+		return -ENOENT;
+	q = to_queue(obj);
+	cmd->out_state = READ_ONCE(q->state);
+	cmd->out_qid = q->qid;
+	cmd->out_depth = q->depth;
+	cmd->out_generation = q->generation;
+	homi_object_put(obj);
+	return 0;
+}
+
+/* --- news --- */
+
+/*
+ * Zap the mappings of all open files. None is added that could map a live
+ * queue's doorbells: all queues left LIVE before. References keep the walk
+ * going while the lock is dropped.
+ */
+static void homi_ctrl_zap(struct homi_ctrl *ctrl,
+			  void (*zap)(struct homi_ctx *ctx))
+{
+	struct homi_ctx *ctx, *prev = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
+		if (!kref_get_unless_zero(&ctx->ref))
+			continue;
+		spin_unlock(&ctrl->lock);
+		if (prev)
+			homi_ctx_put(prev);
+		zap(ctx);
+		prev = ctx;
+		spin_lock(&ctrl->lock);
+	}
+	spin_unlock(&ctrl->lock);
+	if (prev)
+		homi_ctx_put(prev);
+}
+
+/**
+ * homi_queues_lost - take all queues from their owners
+ * @ctrl: the controller; its state keeps new queues away
+ * @state: HOMI_QUEUE_LOST or HOMI_QUEUE_GONE
+ *
+ * When this returns no CPU mapping leads to a doorbell or shadow page, no
+ * QUEUE_CREATE writes to a shadow page, and with GONE no ring is mapped either.
+ * Their memory is not touched: the controller may still act on them.
+ */
+void homi_queues_lost(struct homi_ctrl *ctrl, u32 state)
+{
+	struct homi_queue *q;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		homi_queue_move(q, state);
+	spin_unlock(&ctrl->lock);
+	homi_ctrl_zap(ctrl, state == HOMI_QUEUE_GONE ? homi_ctx_zap_all :
+						       homi_ctx_zap_doorbells);
+	wake_up_all(&ctrl->wait);
+}
+
+static struct homi_queue *homi_queue_next_old(struct homi_ctrl *ctrl, u64 before)
+{
+	struct homi_queue *q, *found = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		if (q->hw == HOMI_HW_CREATED && q->generation < before &&
+		    kref_get_unless_zero(&q->obj.ref)) {
+			found = q;
+			break;
+		}
+	spin_unlock(&ctrl->lock);
+	return found;
+}
+
+/**
+ * homi_queues_disabled - the controller was disabled since these were made
+ * @ctrl: the controller
+ * @before: queues of generations below this one
+ */
+void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before)
+{
+	struct homi_queue *q;
+
+	while ((q = homi_queue_next_old(ctrl, before))) {
+		homi_queue_hw_gone(q);
+		homi_object_put(&q->obj);
+	}
+}
+
+/**
+ * homi_queues_release_dma - the function is off the bus: free all rings
+ * @ctrl: the controller; all its queues are GONE and nothing maps them
+ */
+void homi_queues_release_dma(struct homi_ctrl *ctrl)
+{
+	struct homi_queue *q;
+
+	mutex_lock(&ctrl->dma_lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		homi_queue_release_dma(&q->obj);
+	mutex_unlock(&ctrl->dma_lock);
+}
+
+/**
+ * homi_ctx_revoke_queues - delete all queues of an open file
+ * @ctx: the open file
+ *
+ * Bounded by delete_ms per queue. What the controller did not let go of then
+ * counts in ctx->dma_users until a reset is through.
+ */
+void homi_ctx_revoke_queues(struct homi_ctx *ctx)
+{
+	struct homi_object *obj;
+	unsigned long id;
+
+	xa_for_each(&ctx->objects, id, obj) {
+		obj = homi_object_get(ctx, id, HOMI_OBJ_QUEUE);
+		if (!obj)
+			continue;
+		homi_queue_set_state(to_queue(obj), HOMI_QUEUE_REVOKED);
+		homi_object_zap(obj);
+		homi_queue_delete(to_queue(obj));
+		homi_object_put(obj);
+	}
+}
+
+void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)
+{
+	struct homi_queue *q;
+
+	seq_puts(m, "qid depth state at_controller generation pid\n");
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		seq_printf(m, "%u %u %u %d %llu %d\n", q->qid, q->depth,
+			   q->state, q->hw == HOMI_HW_CREATED, q->generation,
+			   q->obj.ctx->pid);
+	spin_unlock(&ctrl->lock);
+}

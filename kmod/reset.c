@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * News of resets, removal and arrival, in the order that stock gives: revoke
+ * before it goes on, let go of memory when the controller is disabled, lend
+ * again when it is live.
+ */
+#include <linux/module.h>
+
+#include "homi.h"
+
+static void homi_scan_work_fn(struct work_struct *work)
+{
+	homi_ctrl_scan();
+}
+
+static DECLARE_WORK(homi_scan_work, homi_scan_work_fn);
+
+/* Stock is about to disable the controller: queues are lost, mappings gone. */
+static void homi_reset_quiesce(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	if (!ctrl)
+		return;
+	spin_lock(&ctrl->lock);
+	if (ctrl->state == HOMI_CTRL_LIVE) {
+		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
+		ctrl->generation++;
+	}
+	spin_unlock(&ctrl->lock);
+	homi_queues_lost(ctrl, HOMI_QUEUE_LOST);
+	homi_ctrl_put(ctrl);
+}
+
+/* Between this quiesce and now the controller was disabled. */
+static void homi_reset_reenabled(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+	u64 generation;
+
+	if (!ctrl)
+		return;
+	spin_lock(&ctrl->lock);
+	generation = ctrl->generation;
+	spin_unlock(&ctrl->lock);
+	homi_queues_disabled(ctrl, generation);
+	homi_ctrl_put(ctrl);
+}
+
+/* May also be a controller that homi has not met yet. */
+static void homi_reset_live(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	queue_work(homi_wq, &homi_scan_work);
+	if (!ctrl)
+		return;
+	spin_lock(&ctrl->lock);
+	ctrl->hook_generation = ctrl->generation;
+	spin_unlock(&ctrl->lock);
+	homi_ctrl_went_live(ctrl);
+	homi_ctrl_put(ctrl);
+}
+
+/* Stock gave up, after disabling the function: it will not act any more. */
+static void homi_reset_dead(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	if (!ctrl)
+		return;
+	homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
+	homi_queues_disabled(ctrl, U64_MAX);
+	homi_ctrl_put(ctrl);
+}
+
+static const struct homi_nvme_events homi_reset_events = {
+	.quiesce = homi_reset_quiesce,
+	.reenabled = homi_reset_reenabled,
+	.live = homi_reset_live,
+	.dead = homi_reset_dead,
+};
+
+static int homi_bus_notify(struct notifier_block *nb, unsigned long action,
+			   void *data)
+{
+	struct pci_dev *pdev = to_pci_dev(data);
+
+	switch (action) {
+	case BUS_NOTIFY_BOUND_DRIVER:
+		if (homi_nvme_bound(pdev))
+			queue_work(homi_wq, &homi_scan_work);
+		break;
+	case BUS_NOTIFY_UNBIND_DRIVER:
+		homi_ctrl_unbind(pdev);
+		break;
+	case BUS_NOTIFY_UNBOUND_DRIVER:
+		homi_ctrl_unbound(pdev);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/* Before dma-debug, which looks for leftovers in the same event at 0. */
+static struct notifier_block homi_bus_nb = {
+	.notifier_call = homi_bus_notify,
+	.priority = 10,
+};
+
+int homi_reset_init(void)
+{
+	int ret;
+
+	ret = homi_nvme_hook(&homi_reset_events);
+	if (ret) {
+		pr_err("homi: the nvme driver's functions can't be hooked (%d): in use by a live patch or a tracer?\n",
+		       ret);
+		return ret;
+	}
+	ret = bus_register_notifier(&pci_bus_type, &homi_bus_nb);
+	if (ret) {
+		homi_nvme_unhook();
+		return ret;
+	}
+	queue_work(homi_wq, &homi_scan_work);
+	flush_work(&homi_scan_work);
+	return 0;
+}
+
+/* Order: no new work, then no notifier, then no hook. */
+void homi_reset_exit(void)
+{
+	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
+	homi_nvme_unhook();
+	flush_workqueue(homi_wq);
+}

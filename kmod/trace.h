@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM homi
+
+#if !defined(_HOMI_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _HOMI_TRACE_H
+
+#include <linux/tracepoint.h>
+
+TRACE_EVENT(homi_queue_state,
+	TP_PROTO(unsigned int qid, u32 from, u32 to),
+	TP_ARGS(qid, from, to),
+	TP_STRUCT__entry(
+		__field(unsigned int, qid)
+		__field(u32, from)
+		__field(u32, to)
+	),
+	TP_fast_assign(
+		__entry->qid = qid;
+		__entry->from = from;
+		__entry->to = to;
+	),
+	TP_printk("qid=%u state=%u->%u", __entry->qid, __entry->from,
+		  __entry->to)
+);
+
+#endif /* _HOMI_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>
