@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+# The front door. The work is done by Kbuild, lib/, tools/, selftests/ and scripts/.
+#
+#   K=6.1|6.12|<release of an installed kernel>   one kernel instead of the whole matrix
+#   T=<shell pattern>                             only tests whose name matches
+#   B=<name>                                      which benchmark
+
+K ?=
+T ?=
+B ?= fastpath
+PREFIX ?= /usr/local
+DESTDIR ?=
+UDEVDIR ?= /usr/lib/udev/rules.d
+export PREFIX DESTDIR
+
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+
+all: modules lib tools
+
+setup:
+	scripts/setup
+
+modules:
+	scripts/build-modules $(K)
+
+lib:
+	$(MAKE) -C lib
+
+tools: lib
+	$(MAKE) -C tools
+
+selftests:
+	$(MAKE) -C selftests
+
+check:
+	@+K='$(K)' T='$(T)' scripts/check-all
+
+soak:
+	@+HOMI_SOAK=1 K='$(K)' T='$(T)' scripts/check-all
+
+demo:
+	@+K='$(K)' scripts/demo
+
+bench:
+	@+K='$(K)' scripts/bench-$(B)
+
+install: lib tools
+	$(MAKE) -C lib install
+	$(MAKE) -C tools install
+	install -D -m 644 scripts/60-homi.rules $(DESTDIR)$(UDEVDIR)/60-homi.rules
+	install -D -m 644 include/uapi/linux/homi.h $(DESTDIR)$(PREFIX)/include/linux/homi.h
+
+dkms-install:
+	scripts/dkms-install $(VERSION)
+
+dkms-uninstall:
+	scripts/dkms-install --remove $(VERSION)
+
+clean:
+	rm -rf build
+	@for dir in lib tools selftests; do \
+		[ ! -f $$dir/Makefile ] || $(MAKE) -C $$dir clean; \
+	done
+
+.PHONY: all setup modules lib tools selftests check soak demo bench install \
+	dkms-install dkms-uninstall clean

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Sourced by the scripts beside it: where things are, and how to give up.
+
+HOMI_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+HOMI_CACHE=${HOMI_CACHE:-${HOME:-/root}/.cache/homi}
+HOMI_KERNELS="6.1 6.12"
+HOMI_ME=${0##*/}
+export HOMI_ROOT HOMI_CACHE HOMI_KERNELS
+
+say() { echo "$HOMI_ME: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# The meta package whose dependency names the newest ABI of a kernel series.
+kernel_meta() {
+	case $1 in
+	6.1) echo linux-headers-amd64 ;;
+	6.12) echo linux-headers-6.12-amd64 ;;
+	*) die "no kernel '$1' in the matrix ($HOMI_KERNELS)" ;;
+	esac
+}
+
+# Sets K_VERSION, K_VMLINUZ, K_MODULES and K_BUILD for one kernel of the matrix.
+kernel_paths() {
+	local dir
+
+	kernel_meta "$1" >/dev/null || exit 1
+	dir=$HOMI_CACHE/kernels/$1/current
+	[ -f "$dir/abi" ] || die "kernel $1 is not in $HOMI_CACHE: run scripts/setup"
+	dir=$(readlink -f "$dir")
+	K_VERSION=$(cat "$dir/abi")
+	K_VMLINUZ=$dir/boot/vmlinuz-$K_VERSION
+	K_MODULES=$dir/lib/modules/$K_VERSION
+	K_BUILD=/usr/src/linux-headers-$K_VERSION
+}
