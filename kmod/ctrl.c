@@ -3,6 +3,8 @@
  * One controller: attach and detach, what it grants, its state.
  */
 #include <linux/bitmap.h>
+#include <linux/cc_platform.h>
+#include <linux/delay.h>
 #include <linux/idr.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
@@ -102,24 +104,19 @@ bool homi_ctrl_is_gone(struct homi_ctrl *ctrl)
 	return homi_ctrl_status(ctrl) == -ENODEV;
 }
 
-/* The first queue id that may be lent now; 0 and a reason if there is none. */
-static unsigned int homi_ctrl_spare(struct homi_ctrl *ctrl, unsigned int from,
-				    u32 *reason)
+/* The highest queue id that may be lent now; 0 and a reason if there is none. */
+static unsigned int homi_ctrl_limit(struct homi_ctrl *ctrl, u32 *reason)
 {
-	unsigned int qid;
+	unsigned int limit = min(ctrl->granted, ctrl->reach);
 
 	lockdep_assert_held(&ctrl->lock);
 	*reason = ctrl->reason;
 	if (*reason)
 		return 0;
+	if (limit > ctrl->kernel_queues)
+		return limit;
 	*reason = HOMI_REASON_NO_SPARE;
-	qid = max(from, ctrl->kernel_queues + 1);
-	qid = find_next_zero_bit(ctrl->qids, HOMI_MAX_QID + 1, qid);
-	/* What a reset, a removal or a new grant changes is looked at afresh. */
-	if (qid > ctrl->granted || !homi_doorbell_reachable(ctrl, qid))
-		return 0;
-	*reason = HOMI_REASON_NONE;
-	return qid;
+	return 0;
 }
 
 /**
@@ -132,20 +129,29 @@ static unsigned int homi_ctrl_spare(struct homi_ctrl *ctrl, unsigned int from,
  */
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation)
 {
-	unsigned int qid;
+	unsigned int limit, qid;
 	u32 reason;
 	int ret;
 
 	spin_lock(&ctrl->lock);
 	ret = homi_ctrl_status(ctrl);
+	if (!ret && ctrl->hook_generation != ctrl->generation)
+		ret = -EAGAIN;
 	if (ret)
 		goto out;
-	qid = homi_ctrl_spare(ctrl, 0, &reason);
-	if (!qid) {
-		ret = reason == HOMI_REASON_NO_SPARE ? -ENOSPC : -EOPNOTSUPP;
+	limit = homi_ctrl_limit(ctrl, &reason);
+	if (reason && reason != HOMI_REASON_NO_SPARE) {
+		ret = -EOPNOTSUPP;
+		goto out;
+	}
+	qid = find_next_zero_bit(ctrl->qids, limit + 1,
+				 ctrl->kernel_queues + 1);
+	if (qid > limit) {
+		ret = -ENOSPC;
 		goto out;
 	}
 	__set_bit(qid, ctrl->qids);
+	ctrl->lent++;
 	*generation = ctrl->generation;
 	ret = qid;
 out:
@@ -158,6 +164,7 @@ void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
 	spin_lock(&ctrl->lock);
 	WARN_ON(!test_bit(qid, ctrl->qids));
 	__clear_bit(qid, ctrl->qids);
+	ctrl->lent--;
 	spin_unlock(&ctrl->lock);
 }
 
@@ -177,7 +184,7 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	struct homi_ctrl *ctrl = call->ctx->ctrl;
 	struct homi_ctrl_info *cmd = call->cmd;
 	void *dbs, *eis;
-	unsigned int qid;
+	unsigned int limit;
 	size_t len;
 
 	if (cmd->flags || cmd->__reserved)
@@ -204,14 +211,13 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	cmd->out_generation = ctrl->generation;
 	cmd->out_queues_granted = ctrl->granted;
 	cmd->out_queues_kernel = min(ctrl->kernel_queues, ctrl->granted);
-	cmd->out_queues_lent = bitmap_weight(ctrl->qids, HOMI_MAX_QID + 1);
-	qid = homi_ctrl_spare(ctrl, 0, &cmd->out_reason);
-	while (qid) {
-		cmd->out_queues_spare++;
-		qid = homi_ctrl_spare(ctrl, qid + 1, &cmd->out_reason);
-	}
-	if (cmd->out_queues_spare)
-		cmd->out_reason = HOMI_REASON_NONE;
+	cmd->out_queues_lent = ctrl->lent;
+	limit = homi_ctrl_limit(ctrl, &cmd->out_reason);
+	if (limit > ctrl->kernel_queues + ctrl->lent)
+		cmd->out_queues_spare = limit - ctrl->kernel_queues -
+					ctrl->lent;
+	else if (!cmd->out_reason)
+		cmd->out_reason = HOMI_REASON_NO_SPARE;
 	spin_unlock(&ctrl->lock);
 	return 0;
 }
@@ -230,8 +236,11 @@ int homi_cmd_ns_info(struct homi_call *call)
 	ret = homi_ctrl_status(ctrl);
 	if (ret)
 		return ret;
+	if (mutex_lock_killable(&ctrl->identify_lock))
+		return -EINTR;
 	ret = ctrl->ops->find_ns(&ctrl->nvme, cmd->nsid,
 				 cmd->flags & HOMI_NS_NEXT, &ns);
+	mutex_unlock(&ctrl->identify_lock);
 	if (ret)
 		return ret;
 	cmd->out_nsid = ns.nsid;
@@ -246,12 +255,37 @@ int homi_cmd_ns_info(struct homi_call *call)
 	return 0;
 }
 
-/* What a reset may change: the grant. Then queues can be lent again. */
-static void homi_ctrl_live_work(struct work_struct *work)
+/* How far the doorbells reach; stock's shadow pages are there, or are not. */
+static u32 homi_ctrl_reach(struct homi_ctrl *ctrl)
 {
-	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
-					      live_work);
-	struct module *owner;
+	u32 qid;
+
+	for (qid = ctrl->kernel_queues + 1; qid <= ctrl->granted; qid++)
+		if (!homi_doorbell_reachable(ctrl, qid))
+			break;
+	return qid - 1;
+}
+
+/* The grant, which a reset may change. Positive: an NVMe status. */
+static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u32 *granted)
+{
+	int try, ret;
+
+	for (try = 0; try < 5; try++) {
+		ret = ctrl->ops->grant(&ctrl->nvme, granted);
+		if (!ret || homi_ctrl_is_gone(ctrl))
+			break;
+		msleep(200);
+	}
+	return ret;
+}
+
+/*
+ * The controller is live, and was seen to be: lend from it, by what is granted
+ * now. Not if another reset came meanwhile; that one ends here too.
+ */
+static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
+{
 	u64 generation;
 	u32 granted;
 	int ret;
@@ -259,17 +293,27 @@ static void homi_ctrl_live_work(struct work_struct *work)
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
 	spin_unlock(&ctrl->lock);
-	ret = ctrl->ops->grant(&ctrl->nvme, &granted);
+	ret = homi_ctrl_read_grant(ctrl, &granted);
 	spin_lock(&ctrl->lock);
 	if (!ret && ctrl->state == HOMI_CTRL_RESETTING &&
 	    ctrl->generation == generation &&
 	    ctrl->hook_generation == generation) {
 		ctrl->granted = granted;
+		ctrl->reach = homi_ctrl_reach(ctrl);
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
 	}
 	spin_unlock(&ctrl->lock);
 	wake_up_all(&ctrl->wait);
-	owner = ctrl->nvme.owner;
+}
+
+static void homi_ctrl_live_work(struct work_struct *work)
+{
+	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
+					      live_work);
+	struct module *owner = ctrl->nvme.owner;
+
+	homi_ctrl_refresh(ctrl);
+	homi_queues_retry(ctrl);
 	homi_ctrl_put(ctrl);
 	module_put(owner);
 }
@@ -326,21 +370,16 @@ static int homi_ctrl_read_caps(struct homi_ctrl *ctrl)
 	return ret > 0 ? -EIO : ret;
 }
 
-static int homi_ctrl_read_queues(struct homi_ctrl *ctrl)
+static void homi_ctrl_read_queues(struct homi_ctrl *ctrl)
 {
-	int ret;
-
-	ret = ctrl->ops->grant(&ctrl->nvme, &ctrl->granted);
-	if (ret)
-		return ret > 0 ? -EIO : ret;
-	ret = ctrl->ops->kernel_queues(&ctrl->nvme, &ctrl->kernel_queues);
-	if (ret) {
-		ctrl->kernel_queues = ctrl->granted;
+	if (ctrl->ops->kernel_queues(&ctrl->nvme, &ctrl->kernel_queues)) {
+		ctrl->kernel_queues = HOMI_MAX_QID;
 		ctrl->reason = HOMI_REASON_NO_BTF;
 	}
 	if (!homi_nvme_hooked())
 		ctrl->reason = HOMI_REASON_NO_HOOK;
-	return 0;
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT))
+		ctrl->reason = HOMI_REASON_ENCRYPTED_MEMORY;
 }
 
 static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
@@ -351,6 +390,7 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	if (!ctrl)
 		return ERR_PTR(-ENOMEM);
 	ctrl->ops = &homi_nvme_stock_ops;
+	mutex_init(&ctrl->identify_lock);
 	mutex_init(&ctrl->dma_lock);
 	spin_lock_init(&ctrl->lock);
 	INIT_LIST_HEAD(&ctrl->entry);
@@ -358,9 +398,10 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	INIT_LIST_HEAD(&ctrl->queues);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
-	ctrl->state = HOMI_CTRL_LIVE;
+	/* Until homi_ctrl_refresh() */
+	ctrl->state = HOMI_CTRL_RESETTING;
 	ctrl->generation = 1;
-	ctrl->hook_generation = 1;
+	ctrl->enabled_generation = 1;
 	ctrl->bar_phys = pci_resource_start(pdev, 0);
 	ctrl->bar_len = pci_resource_len(pdev, 0);
 	ret = -ENOMEM;
@@ -422,11 +463,18 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	if (ret)
 		goto err_unmap;
 	homi_doorbell_probe(ctrl);
-	/* Listed before the grant is read, so that no reset goes unseen. */
+	homi_ctrl_read_queues(ctrl);
+	/*
+	 * Listed before the state is looked at: a reset that is not seen in the
+	 * one is seen by the other. If there is one its end makes us live.
+	 */
 	homi_ctrl_list(ctrl);
-	ret = homi_ctrl_read_queues(ctrl);
-	if (ret)
-		goto err_unlist;
+	if (homi_nvme_is_live(&ctrl->nvme)) {
+		spin_lock(&ctrl->lock);
+		ctrl->hook_generation = 1;
+		spin_unlock(&ctrl->lock);
+		homi_ctrl_refresh(ctrl);
+	}
 	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
 	ret = dev_set_name(&ctrl->dev, "homi!%s",
 			   dev_name(ctrl->nvme.class_dev));
@@ -453,16 +501,16 @@ err_put:
 	return ret;
 }
 
-static bool homi_ctrl_bound_unattached(struct pci_dev *pdev)
+static bool homi_ctrl_is_attached(struct pci_dev *pdev)
 {
 	struct homi_ctrl *ctrl;
+	bool found = false;
 
-	if (!homi_nvme_bound(pdev) || !homi_may_attach(pdev))
-		return false;
-	ctrl = homi_ctrl_find_pdev(pdev);
-	if (ctrl)
-		homi_ctrl_put(ctrl);
-	return !ctrl;
+	mutex_lock(&homi_ctrls_lock);
+	list_for_each_entry(ctrl, &homi_ctrls, entry)
+		found |= ctrl->nvme.pdev == pdev;
+	mutex_unlock(&homi_ctrls_lock);
+	return found;
 }
 
 /**
@@ -477,10 +525,11 @@ void homi_ctrl_scan(void)
 
 	homi_nvme_load_layout();
 	for_each_pci_dev(pdev) {
-		if (!homi_ctrl_bound_unattached(pdev))
+		if (pdev->class != PCI_CLASS_STORAGE_EXPRESS ||
+		    !homi_may_attach(pdev))
 			continue;
 		device_lock(&pdev->dev);
-		if (homi_ctrl_bound_unattached(pdev))
+		if (homi_nvme_bound(pdev) && !homi_ctrl_is_attached(pdev))
 			homi_ctrl_attach(pdev);
 		device_unlock(&pdev->dev);
 	}
@@ -571,25 +620,38 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 	homi_ctrl_put(ctrl);	/* the list's */
 }
 
+static struct homi_ctrl *homi_ctrl_first(void)
+{
+	struct homi_ctrl *ctrl;
+
+	mutex_lock(&homi_ctrls_lock);
+	ctrl = list_first_entry_or_null(&homi_ctrls, struct homi_ctrl, entry);
+	if (ctrl)
+		homi_ctrl_get(ctrl);
+	mutex_unlock(&homi_ctrls_lock);
+	return ctrl;
+}
+
 /**
  * homi_ctrl_detach_all - for module exit: no file is open, no queue exists
  */
 void homi_ctrl_detach_all(void)
 {
 	struct homi_ctrl *ctrl;
+	struct pci_dev *pdev;
 
-	for (;;) {
-		mutex_lock(&homi_ctrls_lock);
-		ctrl = list_first_entry_or_null(&homi_ctrls, struct homi_ctrl,
-						entry);
-		if (ctrl)
-			list_del_init(&ctrl->entry);
-		mutex_unlock(&homi_ctrls_lock);
-		if (!ctrl)
-			return;
-		if (ctrl->bar)
+	while ((ctrl = homi_ctrl_first())) {
+		pdev = pci_dev_get(ctrl->nvme.pdev);
+		/* An unbind has either not begun, or is through. */
+		device_lock(&pdev->dev);
+		if (!list_empty(&ctrl->entry)) {
+			homi_ctrl_unlist(ctrl);
 			homi_ctrl_detach(ctrl);
+			homi_ctrl_put(ctrl);
+		}
 		homi_ctrl_put(ctrl);
+		device_unlock(&pdev->dev);
+		pci_dev_put(pdev);
 	}
 }
 

@@ -165,14 +165,15 @@ static void homi_extent_recall(struct work_struct *work)
 	struct homi_ctrl *ctrl = ctx->ctrl;
 
 	homi_extent_set_state(e, HOMI_EXTENT_RECALLED);
-	wait_event_timeout(ctrl->wait, READ_ONCE(e->ended),
-			   msecs_to_jiffies(homi_recall_ms));
+	wait_event_idle_timeout(ctrl->wait, READ_ONCE(e->ended),
+				msecs_to_jiffies(homi_recall_ms));
 	if (!READ_ONCE(e->ended)) {
 		homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
 		homi_ctx_revoke_queues(ctx);
-		wait_event(ctrl->wait, READ_ONCE(e->ended) ||
-			   !atomic_read(&ctx->dma_users));
+		wait_event_idle(ctrl->wait, READ_ONCE(e->ended) ||
+				!atomic_read(&ctx->dma_users));
 		homi_lease_drop(e);
+		homi_ctx_revoke_end(ctx);
 	}
 	homi_object_put(&e->obj);
 }

@@ -69,14 +69,20 @@ struct homi_queue;
  * @max_transfer: MDTS in bytes, 0 for none
  * @max_depth: CAP.MQES + 1
  * @reason: enum homi_reason why this controller never lends; fixed at attach
+ * @identify_lock: one Identify at a time for all who may ask, so that the few
+ *	admin commands there are stay free for stock and for deletions
  * @dma_lock: see above
  * @gone: no DMA mapping is made any more; guarded by dma_lock, set once
  * @lock: guards the fields below
  * @state: enum homi_ctrl_state
- * @generation: counts resets, from 1
- * @hook_generation: generation in which the live hook last ran
+ * @generation: counts resets, or what may become one, from 1
+ * @enabled_generation: generation in which the controller was last enabled
+ * @hook_generation: generation in which it was last seen to be live. It is
+ *	lent from only while all these are the same: each hook is known to run.
  * @granted: I/O queue pairs granted, read again after each reset
  * @kernel_queues: highest queue id that stock could ever take
+ * @reach: highest queue id whose doorbells can be reached
+ * @lent: number of bits in @qids
  * @qids: one bit per queue id lent or quarantined
  * @ctxs: open files, struct homi_ctx.entry
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
@@ -104,14 +110,18 @@ struct homi_ctrl {
 	u64 max_transfer;
 	u32 max_depth;
 	u32 reason;
+	struct mutex identify_lock;	/* outermost */
 	struct mutex dma_lock;	/* see "Locks" */
 	bool gone;
 	spinlock_t lock;	/* see "Locks" */
 	u32 state;
 	u64 generation;
+	u64 enabled_generation;
 	u64 hook_generation;
 	u32 granted;
 	u32 kernel_queues;
+	u32 reach;
+	u32 lent;
 	unsigned long *qids;
 	struct list_head ctxs;
 	struct list_head queues;
@@ -130,6 +140,7 @@ struct homi_ctrl {
  * @objects: id to struct homi_object, published or not yet
  * @lock: guards which ids are visible, and @dma_users going up
  * @dma_users: queues of this file that the controller may still act on
+ * @revoking: recalls that hold off new queues; guarded by @lock
  * @map_lock: see above
  * @inode: private, so that all mappings of this file have one address_space
  * @park: page that doorbell mappings of lost queues lead to
@@ -145,6 +156,7 @@ struct homi_ctx {
 	struct xarray objects;
 	struct mutex lock;	/* see "Locks" */
 	atomic_t dma_users;
+	unsigned int revoking;
 	struct rw_semaphore map_lock;
 	struct inode *inode;
 	struct page *park;
@@ -274,7 +286,9 @@ int homi_cmd_queue_info(struct homi_call *call);
 void homi_queues_lost(struct homi_ctrl *ctrl, u32 state);
 void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before);
 void homi_queues_release_dma(struct homi_ctrl *ctrl);
+void homi_queues_retry(struct homi_ctrl *ctrl);
 void homi_ctx_revoke_queues(struct homi_ctx *ctx);
+void homi_ctx_revoke_end(struct homi_ctx *ctx);
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
 
 /* doorbell.c */

@@ -3,6 +3,7 @@
  * Module entry and exit, the character device, and the command table.
  */
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -126,7 +127,7 @@ static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 	if (index >= ARRAY_SIZE(homi_cmds) || !homi_cmds[index].fn ||
 	    nr != _IO(HOMI_TYPE, _IOC_NR(nr)))
 		return -ENOTTY;
-	row = &homi_cmds[index];
+	row = &homi_cmds[array_index_nospec(index, ARRAY_SIZE(homi_cmds))];
 	if (get_user(size, (u32 __user *)uptr))
 		return -EFAULT;
 	if (size < row->min_size)
@@ -209,7 +210,6 @@ err_object:
 static void __exit homi_exit(void)
 {
 	homi_reset_exit();
-	homi_ctrl_detach_all();
 	homi_debugfs_exit();
 	homi_extent_exit();
 	homi_ctrl_exit();

@@ -4,7 +4,6 @@
  * are (by name, from the running kernel's BTF), what it exports, and how to
  * stand in its way politely.
  */
-#include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -12,10 +11,12 @@
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/nvme_ioctl.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "homi.h"
 
+#define HOMI_NVME_STATE_LIVE	1	/* NVME_CTRL_LIVE, 6.1 to 7.3 */
 #define HOMI_NVME_STATE_DEAD	6	/* NVME_CTRL_DEAD, 6.1 to 7.3 */
 #define HOMI_NVME_USERCMD	BIT(1)	/* NVME_REQ_USERCMD, 6.1 to 7.3 */
 
@@ -25,12 +26,14 @@ static struct {
 	int dev_nr_allocated_queues;
 	int dev_dbbuf_dbs;
 	int dev_dbbuf_eis;
-	int req_cmd;
 	int req_flags;
 	int req_status;
 	int ns_disk;
 	int ns_head;
+	int ns_ms;
+	int head_ms;
 	int head_disk;
+	int ctrl_state;
 } layout;
 static bool layout_known;
 
@@ -45,14 +48,25 @@ MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
  */
 int homi_nvme_load_layout(void)
 {
+	/* The first CORE_MUST have to be there. */
+	enum { FLAGS, STATUS, DISK, HEAD, STATE, CORE_MUST,
+	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK };
+	enum { CTRL, ALLOCATED, DBS, EIS };
 	struct homi_btf_query core[] = {
-		{ "nvme_request", "cmd" }, { "nvme_request", "flags" },
-		{ "nvme_request", "status" }, { "nvme_ns", "disk" },
-		{ "nvme_ns", "head" }, { "nvme_ns_head", "disk" },
+		[FLAGS] = { "nvme_request", "flags" },
+		[STATUS] = { "nvme_request", "status" },
+		[DISK] = { "nvme_ns", "disk" },
+		[HEAD] = { "nvme_ns", "head" },
+		[STATE] = { "nvme_ctrl", "state" },
+		[NS_MS] = { "nvme_ns", "ms" },
+		[HEAD_MS] = { "nvme_ns_head", "ms" },
+		[HEAD_DISK] = { "nvme_ns_head", "disk" },
 	};
 	struct homi_btf_query pci[] = {
-		{ "nvme_dev", "ctrl" }, { "nvme_dev", "nr_allocated_queues" },
-		{ "nvme_dev", "dbbuf_dbs" }, { "nvme_dev", "dbbuf_eis" },
+		[CTRL] = { "nvme_dev", "ctrl" },
+		[ALLOCATED] = { "nvme_dev", "nr_allocated_queues" },
+		[DBS] = { "nvme_dev", "dbbuf_dbs" },
+		[EIS] = { "nvme_dev", "dbbuf_eis" },
 	};
 	unsigned int i;
 	int ret;
@@ -66,24 +80,31 @@ int homi_nvme_load_layout(void)
 		ret = homi_btf_lookup("nvme", pci, ARRAY_SIZE(pci));
 	if (ret)
 		return ret;
-	for (i = 0; i < ARRAY_SIZE(core) - 1; i++)
+	for (i = 0; i < CORE_MUST; i++)
 		if (core[i].offset < 0)
 			return -ENOENT;
 	for (i = 0; i < ARRAY_SIZE(pci); i++)
 		if (pci[i].offset < 0)
 			return -ENOENT;
-	if (core[1].size != 1 || core[2].size != 2 || pci[1].size != 4)
+	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
+	    core[STATE].size != 4 || pci[ALLOCATED].size != 4)
 		return -EINVAL;
-	layout.req_cmd = core[0].offset;
-	layout.req_flags = core[1].offset;
-	layout.req_status = core[2].offset;
-	layout.ns_disk = core[3].offset;
-	layout.ns_head = core[4].offset;
-	layout.head_disk = core[5].offset;	/* -1: built without multipath */
-	layout.dev_ctrl = pci[0].offset;
-	layout.dev_nr_allocated_queues = pci[1].offset;
-	layout.dev_dbbuf_dbs = pci[2].offset;
-	layout.dev_dbbuf_eis = pci[3].offset;
+	/* Metadata size moved from the namespace to its head. */
+	i = core[NS_MS].offset >= 0 ? NS_MS : HEAD_MS;
+	if (core[i].offset < 0 || core[i].size != 2)
+		return -EINVAL;
+	layout.req_flags = core[FLAGS].offset;
+	layout.req_status = core[STATUS].offset;
+	layout.ns_disk = core[DISK].offset;
+	layout.ns_head = core[HEAD].offset;
+	layout.ns_ms = core[NS_MS].offset;
+	layout.head_ms = core[HEAD_MS].offset;
+	layout.head_disk = core[HEAD_DISK].offset;	/* -1: no multipath */
+	layout.ctrl_state = core[STATE].offset;
+	layout.dev_ctrl = pci[CTRL].offset;
+	layout.dev_nr_allocated_queues = pci[ALLOCATED].offset;
+	layout.dev_dbbuf_dbs = pci[DBS].offset;
+	layout.dev_dbbuf_eis = pci[EIS].offset;
 	layout_known = true;
 	return 0;
 }
@@ -141,11 +162,12 @@ static struct request *homi_admin_alloc(struct homi_nvme *nvme,
 					   BLK_MQ_REQ_NOWAIT);
 		if (!IS_ERR(req))
 			return req;
-		if (PTR_ERR(req) != -EAGAIN && PTR_ERR(req) != -EWOULDBLOCK)
+		/* NOWAIT asks for a tag before it looks whether this is over. */
+		if (PTR_ERR(req) != -EAGAIN || blk_queue_dying(nvme->admin_q))
 			return ERR_PTR(-ENODEV);
 		if (time_after(jiffies, deadline))
-			return ERR_PTR(-ETIMEDOUT);
-		msleep(20);
+			return ERR_PTR(-EBUSY);
+		msleep(1);
 	}
 }
 
@@ -159,9 +181,8 @@ static int homi_stock_admin(struct homi_nvme *nvme, struct nvme_command *cmd,
 
 	if (!layout_known)
 		return -EOPNOTSUPP;
-	call = kzalloc(sizeof(*call), GFP_KERNEL);
-	if (!call)
-		return -ENOMEM;
+	/* A deletion must not fail for want of memory. */
+	call = kzalloc(sizeof(*call), GFP_KERNEL | __GFP_NOFAIL);
 	refcount_set(&call->ref, 2);
 	init_completion(&call->done);
 	call->cmd = *cmd;
@@ -283,12 +304,14 @@ static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
 {
 	struct gendisk *disk = homi_ns_disk(ns);
 	struct gendisk *head = homi_ns_head_disk(ns);
-	struct blk_integrity *integrity = blk_get_integrity(disk);
+	void *head_ptr = *(void **)((void *)ns + layout.ns_head);
 
 	info->nsid = nsid;
 	info->block_size = queue_logical_block_size(disk->queue);
 	info->blocks = get_capacity(disk) / (info->block_size >> SECTOR_SHIFT);
-	info->metadata_size = integrity ? integrity->tuple_size : 0;
+	info->metadata_size = layout.ns_ms >= 0 ?
+			      *(u16 *)((void *)ns + layout.ns_ms) :
+			      *(u16 *)(head_ptr + layout.head_ms);
 	info->dev = disk_devt(head ?: disk);
 	info->read_only = get_disk_ro(disk);
 	info->zoned = blk_queue_is_zoned(disk->queue);
@@ -312,6 +335,7 @@ static int homi_stock_find_ns(struct homi_nvme *nvme, u32 nsid, bool next,
 {
 	unsigned int i;
 	__le32 *list;
+	u32 last;
 	int ret;
 
 	if (!layout_known)
@@ -325,8 +349,9 @@ static int homi_stock_find_ns(struct homi_nvme *nvme, u32 nsid, bool next,
 	list = kmalloc(NVME_IDENTIFY_DATA_SIZE, GFP_KERNEL);
 	if (!list)
 		return -ENOMEM;
-	/* The list holds ids above the one that is given. */
+	/* The list holds ids above the one that is given, in order. */
 	do {
+		last = nsid;
 		ret = homi_stock_identify(nvme, NVME_ID_CNS_NS_ACTIVE_LIST,
 					  nsid, list);
 		if (ret) {
@@ -336,8 +361,11 @@ static int homi_stock_find_ns(struct homi_nvme *nvme, u32 nsid, bool next,
 		ret = -ENOENT;
 		for (i = 0; i < NVME_IDENTIFY_DATA_SIZE / sizeof(*list); i++) {
 			nsid = le32_to_cpu(list[i]);
-			if (!nsid)
+			if (nsid <= last || fatal_signal_pending(current)) {
+				nsid = 0;
 				break;
+			}
+			last = nsid;
 			ret = homi_stock_find_one(nvme, nsid, info);
 			if (!ret)
 				break;
@@ -417,7 +445,7 @@ static int homi_capture_pre(struct kprobe *kp, struct pt_regs *regs)
 {
 	struct homi_capture *capture = container_of(kp, struct homi_capture, kp);
 
-	if (current == capture->task) {
+	if (in_task() && current == capture->task) {
 		capture->q = (void *)regs_get_kernel_argument(regs, 0);
 		capture->hits++;
 	}
@@ -460,7 +488,8 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
  * @nvme: filled in
  * @pdev: the function; the caller holds its device lock and it is bound
  *
- * Sends Get Features. -EAGAIN if stock has no class device for it yet.
+ * Sends Get Features. -EAGAIN if the controller is not LIVE yet; before that
+ * stock has no admin queue.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {
@@ -470,6 +499,11 @@ int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 	if (!class_dev)
 		return -EAGAIN;
 	nvme->ctrl = dev_get_drvdata(class_dev);
+	nvme->class_dev = class_dev;
+	if (nvme->ctrl && !homi_nvme_is_live(nvme)) {
+		put_device(class_dev);
+		return -EAGAIN;
+	}
 	nvme->admin_q = nvme->ctrl ? homi_capture_admin_q(nvme->ctrl) : NULL;
 	if (nvme->admin_q && !blk_get_queue(nvme->admin_q))
 		nvme->admin_q = NULL;
@@ -477,7 +511,6 @@ int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 		put_device(class_dev);
 		return -ENXIO;
 	}
-	nvme->class_dev = class_dev;
 	nvme->pdev = pci_dev_get(pdev);
 	nvme->owner = pdev->driver->driver.owner;
 	nvme->dev = NULL;
@@ -495,17 +528,21 @@ void homi_nvme_detach(struct homi_nvme *nvme)
 }
 
 /**
- * homi_nvme_get_driver - keep the PCI driver's module while somebody uses it
- * @nvme: an attached controller
+ * homi_nvme_is_live - is the controller LIVE for the stock driver?
+ * @nvme: an attached controller, or one with @ctrl and @class_dev set
+ *
+ * Without BTF: it is, or was, if one of its namespaces is a block device.
  */
-bool homi_nvme_get_driver(struct homi_nvme *nvme)
+bool homi_nvme_is_live(struct homi_nvme *nvme)
 {
-	return try_module_get(nvme->owner);
-}
+	struct device *disk;
 
-void homi_nvme_put_driver(struct homi_nvme *nvme)
-{
-	module_put(nvme->owner);
+	if (layout_known)
+		return READ_ONCE(*(u32 *)(nvme->ctrl + layout.ctrl_state)) ==
+		       HOMI_NVME_STATE_LIVE;
+	disk = device_find_child(nvme->class_dev, "block", homi_match_class);
+	put_device(disk);
+	return disk;
 }
 
 /* --- interposition --- */
@@ -557,12 +594,14 @@ static void homi_wrap_quiesce(struct nvme_ctrl *ctrl)
 	homi_hook_leave(HOOK_QUIESCE);
 }
 
-/* May be called in interrupts, though never with DEAD. */
+/* May be called in interrupts, though never with LIVE or DEAD. */
 static bool homi_wrap_state(struct nvme_ctrl *ctrl, int state)
 {
 	bool changed = nvme_change_ctrl_state(ctrl, state);
 
-	if (changed && state == HOMI_NVME_STATE_DEAD)
+	if (changed && state == HOMI_NVME_STATE_LIVE)
+		homi_events->resumed(ctrl);
+	else if (changed && state == HOMI_NVME_STATE_DEAD)
 		homi_events->dead(ctrl);
 	homi_hook_leave(HOOK_STATE);
 	return changed;

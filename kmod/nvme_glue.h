@@ -52,8 +52,9 @@ struct homi_nvme_ns {
  * struct homi_nvme_ops - what homi asks of the stock driver
  * @admin: send an admin command that carries its own PRPs and no data. It is
  *	made to fail with -EAGAIN unless the controller is LIVE when it would be
- *	dispatched. 0, a positive NVMe status, or -errno; -ETIMEDOUT after
- *	@timeout_ms without an answer, the command then still being out.
+ *	dispatched. 0, a positive NVMe status, or -errno; -EBUSY if it could not
+ *	be sent within @timeout_ms, -ETIMEDOUT if it was sent and not answered
+ *	within that time, the command then still being out.
  * @identify: Identify into @buf (NVME_IDENTIFY_DATA_SIZE bytes, kmalloc memory)
  * @grant: I/O queue pairs granted (Get Features, Number of Queues), 1-based
  * @kernel_queues: most I/O queues that stock could ever take; -errno
@@ -85,12 +86,15 @@ extern const struct homi_nvme_ops homi_nvme_stock_ops;
  * struct homi_nvme_events - news from the interposition; all may sleep
  * @quiesce: stock is about to disable @ctrl (or to find it dead)
  * @reenabled: @ctrl was disabled and enabled again: no old queue exists
- * @live: @ctrl is up; its namespaces are being scanned
+ * @resumed: @ctrl became LIVE; not necessarily by a reset: after the activation
+ *	of a firmware it is quiesced and resumed without being disabled
+ * @live: @ctrl is up after a reset; its namespaces are being scanned
  * @dead: stock gave @ctrl up after disabling it
  */
 struct homi_nvme_events {
 	void (*quiesce)(void *ctrl);
 	void (*reenabled)(void *ctrl);
+	void (*resumed)(void *ctrl);
 	void (*live)(void *ctrl);
 	void (*dead)(void *ctrl);
 };
@@ -100,10 +104,9 @@ void homi_nvme_unhook(void);
 bool homi_nvme_hooked(void);
 
 bool homi_nvme_bound(struct pci_dev *pdev);
+bool homi_nvme_is_live(struct homi_nvme *nvme);
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev);
 void homi_nvme_detach(struct homi_nvme *nvme);
-bool homi_nvme_get_driver(struct homi_nvme *nvme);
-void homi_nvme_put_driver(struct homi_nvme *nvme);
 bool homi_nvme_has_layout(void);
 int homi_nvme_load_layout(void);
 

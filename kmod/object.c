@@ -223,8 +223,13 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 {
 	struct homi_ctx *ctx;
 	struct inode *inode;
+	bool bound;
 
-	if (homi_ctrl_is_gone(ctrl) || !homi_nvme_get_driver(&ctrl->nvme))
+	/* Stock's module is there until an unbind, which sets "gone" first. */
+	mutex_lock(&ctrl->dma_lock);
+	bound = !ctrl->gone && try_module_get(ctrl->nvme.owner);
+	mutex_unlock(&ctrl->dma_lock);
+	if (!bound)
 		return ERR_PTR(-ENODEV);
 	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
 	if (!ctx)
@@ -253,7 +258,7 @@ err_page:
 err_free:
 	kfree(ctx);
 err_driver:
-	homi_nvme_put_driver(&ctrl->nvme);
+	module_put(ctrl->nvme.owner);
 	return ERR_PTR(-ENOMEM);
 }
 
@@ -297,7 +302,7 @@ static void homi_ctx_teardown(struct work_struct *work)
 	struct homi_ctx *ctx = container_of(work, struct homi_ctx, teardown);
 	struct homi_ctrl *ctrl = ctx->ctrl;
 
-	wait_event(ctrl->wait, !atomic_read(&ctx->dma_users));
+	wait_event_idle(ctrl->wait, !atomic_read(&ctx->dma_users));
 	homi_ctx_end_objects(ctx, false);
 	homi_ctx_put(ctx);
 	module_put(THIS_MODULE);
@@ -370,11 +375,18 @@ static vm_fault_t homi_vma_fault(struct vm_fault *vmf)
 	enum homi_region region =
 		vmf->vma->vm_pgoff >> HOMI_COOKIE_REGION_SHIFT;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
+	unsigned int noio;
 
+	/*
+	 * A reset waits for map_lock: no page table may be paid for with
+	 * write-back to the controller that is being reset.
+	 */
+	noio = memalloc_noio_save();
 	down_read(&obj->ctx->map_lock);
 	if (!obj->dead)
 		ret = obj->ops->fault(obj, region, vmf);
 	up_read(&obj->ctx->map_lock);
+	memalloc_noio_restore(noio);
 	return ret;
 }
 

@@ -32,6 +32,9 @@ struct homi_ring {
  * @entry: in ctrl->queues from before its rings exist to the last reference
  * @state: enum homi_queue_state, or HOMI_QUEUE_NEW; guarded by ctrl->lock
  * @hw: enum homi_queue_hw; guarded by ctrl->lock
+ * @creating: its Create commands are under way; guarded by ctrl->lock. Until
+ *	they are answered nobody else takes it for deleted.
+ * @retried: generation in which its deletion was tried again
  * @stuck: a Create was not answered in time: only a reset can end it;
  *	guarded by delete_lock
  * @delete_lock: held over Delete SQ and CQ, so that they are sent once
@@ -47,6 +50,8 @@ struct homi_queue {
 	struct list_head entry;
 	u32 state;
 	enum homi_queue_hw hw;
+	bool creating;
+	u64 retried;
 	bool stuck;
 	struct mutex delete_lock;	/* one deletion at a time */
 	struct homi_ring sq;
@@ -165,16 +170,34 @@ static int homi_queue_hw_start(struct homi_queue *q)
 	mutex_lock(&ctx->lock);
 	spin_lock(&ctrl->lock);
 	ret = homi_ctrl_status(ctrl);
-	if (!ret && ctrl->generation != q->generation)
+	if (!ret && (ctx->revoking || ctrl->generation != q->generation))
 		ret = -EAGAIN;
 	if (!ret) {
 		q->hw = HOMI_HW_CREATED;
+		q->creating = true;
 		kref_get(&q->obj.ref);
 		atomic_inc(&ctx->dma_users);
 	}
 	spin_unlock(&ctrl->lock);
 	mutex_unlock(&ctx->lock);
 	return ret;
+}
+
+/*
+ * The Create commands were answered, or not sent. A reset that came meanwhile
+ * ended what was made before it, and nothing that was made after.
+ */
+static void homi_queue_hw_made(struct homi_queue *q, bool maybe_made)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	bool old;
+
+	spin_lock(&ctrl->lock);
+	q->creating = false;
+	old = ctrl->enabled_generation > q->generation;
+	spin_unlock(&ctrl->lock);
+	if (old && !maybe_made)
+		homi_queue_hw_gone(q);
 }
 
 static int homi_queue_create_cq(struct homi_queue *q)
@@ -229,21 +252,21 @@ static void homi_queue_delete(struct homi_queue *q)
 	int ret;
 
 	mutex_lock(&q->delete_lock);
-	if (READ_ONCE(q->hw) == HOMI_HW_NONE)
+	spin_lock(&ctrl->lock);
+	ret = q->hw == HOMI_HW_NONE || q->creating;
+	spin_unlock(&ctrl->lock);
+	/* Who creates it deletes it; and a removal needs no command. */
+	if (ret || homi_ctrl_is_gone(ctrl))
 		goto out;
 	ret = -ETIMEDOUT;
 	if (!q->stuck)
 		ret = homi_queue_delete_one(q, nvme_admin_delete_sq);
 	if (!ret)
 		ret = homi_queue_delete_one(q, nvme_admin_delete_cq);
-	if (!ret) {
+	if (!ret)
 		homi_queue_hw_gone(q);
-		goto out;
-	}
 	/* EAGAIN, ENODEV: stock is resetting or removing it already. */
-	if (ret != -EAGAIN && ret != -ENODEV &&
-	    READ_ONCE(ctrl->generation) == q->generation &&
-	    homi_ctrl_is_live(ctrl)) {
+	if (ret && ret != -EAGAIN && ret != -ENODEV) {
 		pci_err(ctrl->nvme.pdev,
 			"homi: queue %u was not deleted (%d), resetting the controller\n",
 			q->qid, ret);
@@ -406,6 +429,7 @@ static int homi_queue_go_live(struct homi_queue *q)
 static int homi_queue_start(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	bool made;
 	int ret;
 
 	ret = homi_queue_alloc_rings(q);
@@ -421,11 +445,13 @@ static int homi_queue_start(struct homi_queue *q)
 	spin_unlock(&ctrl->lock);
 	if (!ret)
 		ret = homi_queue_create_cq(q);
+	made = !ret || ret == -ETIMEDOUT;
 	if (!ret)
 		ret = homi_queue_create_sq(q);
+	q->stuck = ret == -ETIMEDOUT;
+	homi_queue_hw_made(q, made);
 	if (!ret)
 		ret = homi_queue_go_live(q);
-	q->stuck = ret == -ETIMEDOUT;
 	return ret > 0 || q->stuck ? -EIO : ret;
 }
 
@@ -548,6 +574,7 @@ static struct homi_queue *homi_queue_next_old(struct homi_ctrl *ctrl, u64 before
 	spin_lock(&ctrl->lock);
 	list_for_each_entry(q, &ctrl->queues, entry)
 		if (q->hw == HOMI_HW_CREATED && q->generation < before &&
+		    (!q->creating || before == U64_MAX) &&
 		    kref_get_unless_zero(&q->obj.ref)) {
 			found = q;
 			break;
@@ -585,27 +612,85 @@ void homi_queues_release_dma(struct homi_ctrl *ctrl)
 	mutex_unlock(&ctrl->dma_lock);
 }
 
+/* A queue that should be deleted and is not; each once in a generation. */
+static struct homi_queue *homi_queue_next_undead(struct homi_ctrl *ctrl)
+{
+	struct homi_queue *q, *found = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		if (q->hw == HOMI_HW_CREATED && !q->creating &&
+		    q->retried != ctrl->generation &&
+		    (q->state == HOMI_QUEUE_REVOKED || q->obj.dead) &&
+		    kref_get_unless_zero(&q->obj.ref)) {
+			q->retried = ctrl->generation;
+			found = q;
+			break;
+		}
+	spin_unlock(&ctrl->lock);
+	return found;
+}
+
+/**
+ * homi_queues_retry - delete what could not be deleted while stock was paused
+ * @ctrl: the controller, LIVE again without having been disabled
+ */
+void homi_queues_retry(struct homi_ctrl *ctrl)
+{
+	struct homi_queue *q;
+
+	while ((q = homi_queue_next_undead(ctrl))) {
+		homi_queue_delete(q);
+		homi_object_put(&q->obj);
+	}
+}
+
+/* Published or not: a queue that is being made counts as well. */
+static struct homi_object *homi_ctx_next_queue(struct homi_ctx *ctx,
+					       unsigned long *id)
+{
+	struct homi_object *obj;
+
+	xa_lock(&ctx->objects);
+	while ((obj = xa_find_after(&ctx->objects, id, ULONG_MAX,
+				    XA_PRESENT)))
+		if (obj->type == HOMI_OBJ_QUEUE) {
+			kref_get(&obj->ref);
+			break;
+		}
+	xa_unlock(&ctx->objects);
+	return obj;
+}
+
 /**
  * homi_ctx_revoke_queues - delete all queues of an open file
  * @ctx: the open file
  *
  * Bounded by delete_ms per queue. What the controller did not let go of then
- * counts in ctx->dma_users until a reset is through.
+ * counts in ctx->dma_users until a reset is through. No new queue is made on
+ * this file until homi_ctx_revoke_end().
  */
 void homi_ctx_revoke_queues(struct homi_ctx *ctx)
 {
 	struct homi_object *obj;
-	unsigned long id;
+	unsigned long id = 0;
 
-	xa_for_each(&ctx->objects, id, obj) {
-		obj = homi_object_get(ctx, id, HOMI_OBJ_QUEUE);
-		if (!obj)
-			continue;
+	mutex_lock(&ctx->lock);
+	ctx->revoking++;
+	mutex_unlock(&ctx->lock);
+	while ((obj = homi_ctx_next_queue(ctx, &id))) {
 		homi_queue_set_state(to_queue(obj), HOMI_QUEUE_REVOKED);
 		homi_object_zap(obj);
 		homi_queue_delete(to_queue(obj));
 		homi_object_put(obj);
 	}
+}
+
+void homi_ctx_revoke_end(struct homi_ctx *ctx)
+{
+	mutex_lock(&ctx->lock);
+	ctx->revoking--;
+	mutex_unlock(&ctx->lock);
 }
 
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)

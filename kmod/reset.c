@@ -23,7 +23,7 @@ static void homi_reset_quiesce(void *nvme_ctrl)
 	if (!ctrl)
 		return;
 	spin_lock(&ctrl->lock);
-	if (ctrl->state == HOMI_CTRL_LIVE) {
+	if (ctrl->state != HOMI_CTRL_GONE) {
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
 		ctrl->generation++;
 	}
@@ -42,8 +42,33 @@ static void homi_reset_reenabled(void *nvme_ctrl)
 		return;
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
+	ctrl->enabled_generation = generation;
 	spin_unlock(&ctrl->lock);
 	homi_queues_disabled(ctrl, generation);
+	homi_ctrl_put(ctrl);
+}
+
+/*
+ * LIVE, and not enabled since the last quiesce: it was only paused, and the lost
+ * queues are still there.
+ */
+static void homi_reset_resumed(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+	bool paused;
+
+	if (!ctrl)
+		return;
+	spin_lock(&ctrl->lock);
+	paused = ctrl->state == HOMI_CTRL_RESETTING &&
+		 ctrl->enabled_generation != ctrl->generation;
+	if (paused) {
+		ctrl->enabled_generation = ctrl->generation;
+		ctrl->hook_generation = ctrl->generation;
+	}
+	spin_unlock(&ctrl->lock);
+	if (paused)
+		homi_ctrl_went_live(ctrl);
 	homi_ctrl_put(ctrl);
 }
 
@@ -56,27 +81,33 @@ static void homi_reset_live(void *nvme_ctrl)
 	if (!ctrl)
 		return;
 	spin_lock(&ctrl->lock);
-	ctrl->hook_generation = ctrl->generation;
+	ctrl->hook_generation = ctrl->enabled_generation;
 	spin_unlock(&ctrl->lock);
 	homi_ctrl_went_live(ctrl);
 	homi_ctrl_put(ctrl);
 }
 
-/* Stock gave up, after disabling the function: it will not act any more. */
+/*
+ * Stock gave up, after disabling the function: it will not act any more. In a
+ * removal it says so before; there the unbind has been seen already.
+ */
 static void homi_reset_dead(void *nvme_ctrl)
 {
 	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
 
 	if (!ctrl)
 		return;
-	homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
-	homi_queues_disabled(ctrl, U64_MAX);
+	if (!homi_ctrl_is_gone(ctrl)) {
+		homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
+		homi_queues_disabled(ctrl, U64_MAX);
+	}
 	homi_ctrl_put(ctrl);
 }
 
 static const struct homi_nvme_events homi_reset_events = {
 	.quiesce = homi_reset_quiesce,
 	.reenabled = homi_reset_reenabled,
+	.resumed = homi_reset_resumed,
 	.live = homi_reset_live,
 	.dead = homi_reset_dead,
 };
@@ -87,10 +118,6 @@ static int homi_bus_notify(struct notifier_block *nb, unsigned long action,
 	struct pci_dev *pdev = to_pci_dev(data);
 
 	switch (action) {
-	case BUS_NOTIFY_BOUND_DRIVER:
-		if (homi_nvme_bound(pdev))
-			queue_work(homi_wq, &homi_scan_work);
-		break;
 	case BUS_NOTIFY_UNBIND_DRIVER:
 		homi_ctrl_unbind(pdev);
 		break;
@@ -127,10 +154,15 @@ int homi_reset_init(void)
 	return 0;
 }
 
-/* Order: no new work, then no notifier, then no hook. */
+/*
+ * Order: no hook, so no new work; then no controller; the notifier last, since
+ * stock may go away under a controller that is attached.
+ */
 void homi_reset_exit(void)
 {
-	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
 	homi_nvme_unhook();
+	cancel_work_sync(&homi_scan_work);
+	homi_ctrl_detach_all();
+	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
 	flush_workqueue(homi_wq);
 }

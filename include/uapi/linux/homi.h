@@ -36,8 +36,9 @@
  *  - ENOMEM: out of memory
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
- *  - EAGAIN: the controller is resetting, or the file is held by a conflicting
- *    user; try again later
+ *  - EAGAIN: the controller is resetting, a recall is deleting the queues of
+ *    this open file, or the wanted file is held by a conflicting user; try again
+ *    later
  *  - EBUSY: the object is in use by another object or mapping
  *  - EMSGSIZE: the buffer is too small; the needed count was written back
  *  - EOPNOTSUPP: known, but not possible here; out_reason says why where the
@@ -76,6 +77,7 @@ enum homi_reason {
 	HOMI_REASON_STRIDE = 5,		/* one queue's doorbells span two pages */
 	HOMI_REASON_NO_SPARE = 6,	/* all granted queues belong to the kernel */
 	HOMI_REASON_DEAD = 7,		/* the stock driver gave the controller up */
+	HOMI_REASON_ENCRYPTED_MEMORY = 8, /* SEV, TDX: rings can't be shared */
 	/* why a file is refused (struct homi_extent_resolve.out_reason) */
 	HOMI_REASON_FILE_TYPE = 16,	/* not a regular file */
 	HOMI_REASON_FS = 17,		/* this kind of file system is not supported */
