@@ -35,17 +35,27 @@ static inline void homi_compat_vm_flags_clear(struct vm_area_struct *vma,
 /*
  * 6.2, 84209e87c696 ("mm/gup: reliable R/O long-term pinning in COW mappings").
  * Before, a long-term pin for reading may get the zero page or a page that the
- * next write of the process replaces. Pin as for writing where the VMA lets us,
- * and page by page where not, since a writable VMA may follow.
+ * next write of the process replaces. Pin as for writing; where the VMA does not
+ * allow it, page by page: for reading, which it has to allow, and then, if it is
+ * private, by force, as drivers did then.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
 static inline int homi_compat_pin(unsigned long start, int nr,
 				  unsigned int flags, struct page **pages)
 {
 	int ret = pin_user_pages_fast(start, nr, flags | FOLL_WRITE, pages);
+	struct page *page;
 
-	return ret == -EFAULT && !(flags & FOLL_WRITE) ?
-	       pin_user_pages_fast(start, 1, flags, pages) : ret;
+	if (ret != -EFAULT || flags & FOLL_WRITE)
+		return ret;
+	ret = pin_user_pages_fast(start, 1, flags, pages);
+	if (ret == 1 &&
+	    pin_user_pages_fast(start, 1, flags | FOLL_WRITE | FOLL_FORCE,
+				&page) == 1) {
+		unpin_user_page(pages[0]);
+		pages[0] = page;
+	}
+	return ret;
 }
 #else
 #define homi_compat_pin pin_user_pages_fast
