@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One controller: attach and detach, what it grants, its state.
+ * One controller: attach and detach, what it grants, its state. Long because the
+ * order of these steps against each other is best read in one place.
  */
 #include <linux/bitmap.h>
 #include <linux/cc_platform.h>

@@ -2,7 +2,7 @@
 /*
  * The only file that knows the stock nvme driver's internals: where its fields
  * are (by name, from the running kernel's BTF), what it exports, and how to
- * stand in its way politely.
+ * stand in its way politely. Long because no other file may know these things.
  */
 #include <linux/blk-mq.h>
 #include <linux/completion.h>
@@ -167,7 +167,7 @@ static struct request *homi_admin_alloc(struct homi_nvme *nvme,
 			return ERR_PTR(-ENODEV);
 		if (time_after(jiffies, deadline))
 			return ERR_PTR(-EBUSY);
-		msleep(1);
+		usleep_range(1000, 2000);
 	}
 }
 

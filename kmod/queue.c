@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Queue pairs: made and deleted at the controller beside stock's own, with
- * rings in host memory.
+ * rings in host memory. Long because what may end a queue (its owner, a reset, a
+ * recall, a removal) has to be read against how it is made.
  */
 #include <linux/dma-mapping.h>
 #include <linux/sched/mm.h>
