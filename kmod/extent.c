@@ -1,200 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * EXTENT: a range of a file as blocks of a namespace, kept true by a lease.
- *
- * The lease is a delegation (FL_DELEG, F_RDLCK): each writing open and each
- * truncate has to break it, and calls us first. It is held on a private open
- * file with the object as owner, so that nothing that user space does with its
- * own descriptor touches it.
+ * EXTENT: a range of a file as blocks of a namespace, kept true by leases.
  */
 #include <linux/blkdev.h>
-#include <linux/cred.h>
 #include <linux/fileattr.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
-#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "extent.h"
 
-/**
- * struct homi_extent_obj - an EXTENT
- * @obj: must be first
- * @file: private; NULL when it was given back. Guarded by @lease_lock
- * @leased: the lease is held; guarded by @lease_lock
- * @lease_lock: end of the lease; sleeps
- * @recalled: somebody breaks the lease; set once, under the VFS's spinlock
- * @ended: destroyed, or closed
- * @recall: answers the break
- * @table: mapped read-only into user space; NULL until resolved
- * @table_len: bytes of @table
- */
-struct homi_extent_obj {
-	struct homi_object obj;
-	struct file *file;
-	bool leased;
-	struct mutex lease_lock;	/* see @leased */
-	unsigned long recalled;
-	bool ended;
-	struct work_struct recall;
-	struct homi_extent_table *table;
-	size_t table_len;
-};
-
-/* Recalls wait; so they have their own queue. */
-static struct workqueue_struct *homi_recall_wq;
-/* On 6.1 who drops a lease is asked for the same right as who takes it. */
-static const struct cred *homi_lease_cred;
+/* Tries to see extents without delayed allocation */
+#define HOMI_RESOLVE_TRIES	3
 
 static struct homi_extent_obj *to_extent(struct homi_object *obj)
 {
 	return container_of(obj, struct homi_extent_obj, obj);
 }
 
-/* --- lease --- */
-
-/*
- * Called under flc_lock by whoever breaks the lease. No time-out of the VFS's:
- * the blocks stay until we let go, however long the controller takes.
- */
-static bool homi_lease_break(struct file_lease *lease)
-{
-	struct homi_extent_obj *e = homi_lease_core(lease, owner);
-
-	lease->fl_break_time = 0;
-	lease->fl_downgrade_time = 0;
-	if (!test_and_set_bit(0, &e->recalled)) {
-		/* The lease goes before the object's last reference does. */
-		kref_get(&e->obj.ref);
-		queue_work(homi_recall_wq, &e->recall);
-	}
-	return false;
-}
-
-static const struct lease_manager_operations homi_lease_ops = {
-	.lm_break = homi_lease_break,
-	.lm_change = lease_modify,
-};
-
-static struct file_lease *homi_lease_alloc(struct homi_extent_obj *e)
-{
-	struct file_lease *lease = locks_alloc_lease();
-
-	if (!lease)
-		return NULL;
-	homi_lease_core(lease, flags) = FL_DELEG;
-	homi_lease_core(lease, type) = F_RDLCK;
-	homi_lease_core(lease, owner) = (fl_owner_t)e;
-	homi_lease_core(lease, pid) = task_tgid_nr(current);
-	homi_lease_core(lease, file) = e->file;
-	homi_lease_end(lease);
-	lease->fl_lmops = &homi_lease_ops;
-	return lease;
-}
-
-static int homi_lease_take(struct homi_extent_obj *e, u32 *reason)
-{
-	struct inode *inode = file_inode(e->file);
-	struct file_lease *lease = homi_lease_alloc(e);
-	const struct cred *cred;
-	int ret;
-
-	if (!lease)
-		return -ENOMEM;
-	cred = override_creds(homi_lease_cred);
-	ret = kernel_setlease(e->file, F_RDLCK, &lease, NULL);
-	revert_creds(cred);
-	if (lease)
-		locks_free_lease(lease);
-	if (ret == -EINVAL) {
-		*reason = HOMI_REASON_LEASES_OFF;
-		return -EOPNOTSUPP;
-	}
-	if (ret) {
-		*reason = HOMI_REASON_LEASE;
-		return -EAGAIN;
-	}
-	e->leased = true;
-	/*
-	 * The lease before the count of writers: who opens for writing counts
-	 * first and then looks for leases, so one of us sees the other.
-	 */
-	smp_mb();
-	if (inode_is_open_for_write(inode)) {
-		*reason = HOMI_REASON_WRITER;
-		return -EAGAIN;
-	}
-	return 0;
-}
-
-static void homi_lease_drop(struct homi_extent_obj *e)
-{
-	const struct cred *cred;
-	void *owner = e;
-
-	mutex_lock(&e->lease_lock);
-	if (e->leased) {
-		cred = override_creds(homi_lease_cred);
-		kernel_setlease(e->file, F_UNLCK, NULL, &owner);
-		revert_creds(cred);
-		e->leased = false;
-	}
-	mutex_unlock(&e->lease_lock);
-}
-
-static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
-{
-	if (!e->table)
-		return;
-	WRITE_ONCE(e->table->generation, e->table->generation + 1);
-	/* A reader that sees the new state also sees the new generation. */
-	smp_store_release(&e->table->state, state);
-}
-
-/*
- * The fence: the holder has recall_ms to end the EXTENT. Then its queues are
- * deleted, and only when none of them can act any more the lease goes.
- */
-static void homi_extent_recall(struct work_struct *work)
-{
-	struct homi_extent_obj *e = container_of(work, struct homi_extent_obj,
-						 recall);
-	struct homi_ctx *ctx = e->obj.ctx;
-	struct homi_ctrl *ctrl = ctx->ctrl;
-
-	homi_extent_set_state(e, HOMI_EXTENT_RECALLED);
-	wait_event_idle_timeout(ctrl->wait, READ_ONCE(e->ended),
-				msecs_to_jiffies(homi_recall_ms));
-	if (!READ_ONCE(e->ended)) {
-		homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
-		homi_ctx_revoke_queues(ctx);
-		wait_event_idle(ctrl->wait, READ_ONCE(e->ended) ||
-				!atomic_read(&ctx->dma_users));
-		homi_lease_drop(e);
-		homi_ctx_revoke_end(ctx);
-	}
-	homi_object_put(&e->obj);
-}
-
 /* --- object --- */
-
-static void homi_extent_end(struct homi_object *obj)
-{
-	struct homi_extent_obj *e = to_extent(obj);
-	struct file *file;
-
-	homi_lease_drop(e);
-	WRITE_ONCE(e->ended, true);
-	wake_up_all(&obj->ctx->ctrl->wait);
-	mutex_lock(&e->lease_lock);
-	file = e->file;
-	e->file = NULL;
-	mutex_unlock(&e->lease_lock);
-	if (file)
-		fput(file);
-}
 
 static void homi_extent_free(struct homi_object *obj)
 {
@@ -279,6 +105,18 @@ static int homi_check_file(struct file *file, u32 *reason)
 	return 0;
 }
 
+/* Only to tell why: whatever is not of this controller is refused. */
+static bool homi_is_stacked(struct gendisk *disk)
+{
+	static const char * const stacked[] = { "dm-", "md", "loop", "bcache" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(stacked); i++)
+		if (!strncmp(disk->disk_name, stacked[i], strlen(stacked[i])))
+			return true;
+	return false;
+}
+
 static int homi_check_device(struct homi_ctrl *ctrl, struct block_device *bdev,
 			     struct homi_nvme_ns *ns, u32 *reason)
 {
@@ -287,8 +125,7 @@ static int homi_check_device(struct homi_ctrl *ctrl, struct block_device *bdev,
 	if (ret == -EOPNOTSUPP)
 		return homi_refuse(reason, HOMI_REASON_NO_BTF);
 	if (ret)
-		return homi_refuse(reason,
-				   strncmp(bdev->bd_disk->disk_name, "nvme", 4) ?
+		return homi_refuse(reason, homi_is_stacked(bdev->bd_disk) ?
 				   HOMI_REASON_STACKED :
 				   HOMI_REASON_OTHER_DEVICE);
 	if (ns->zoned || ns->metadata_size)
@@ -345,67 +182,120 @@ static int homi_extent_range(struct homi_extent_resolve *cmd, u64 file_size,
 	return 0;
 }
 
-static int homi_extent_make_table(struct homi_extent_obj *e,
-				  struct homi_table_builder *b,
-				  const struct homi_raw_extent *raw, u32 nr)
+/* Blocks outside of the file system's device can't be the file's. */
+static int homi_table_check(const struct homi_extent_table *table,
+			    const struct homi_table_builder *b,
+			    struct block_device *bdev)
 {
+	u64 first = b->disk_offset / b->block_size;
+	u64 end = first + bdev_nr_bytes(bdev) / b->block_size;
+	u64 i;
+
+	for (i = 0; i < b->count; i++) {
+		const struct homi_extent *r = &table->records[i];
+
+		if (!(r->flags & HOMI_EXTENT_HOLE) &&
+		    (r->slba < first || r->slba >= end ||
+		     r->blocks > end - r->slba))
+			return -EIO;
+		if (!(i % 4096))
+			cond_resched();
+	}
+	return 0;
+}
+
+static struct homi_extent_table *
+homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
+		u32 nr, struct block_device *bdev)
+{
+	struct homi_extent_table *table;
 	size_t len;
 	int ret;
 
 	b->records = NULL;
 	ret = homi_table_build(b, raw, nr);
 	if (ret)
-		return ret;
-	len = struct_size(e->table, records, b->count);
-	if (len > SIZE_MAX - PAGE_SIZE)
-		return -ENOMEM;
-	e->table = vmalloc_user(PAGE_ALIGN(len));
-	if (!e->table)
-		return -ENOMEM;
-	e->table_len = PAGE_ALIGN(len);
-	b->records = e->table->records;
-	return homi_table_build(b, raw, nr);
+		return ERR_PTR(ret);
+	len = struct_size(table, records, b->count);
+	if (len > INT_MAX)
+		return ERR_PTR(-ENOMEM);
+	/* Whole pages, zeroed, since user space maps them; and accounted. */
+	table = __vmalloc(PAGE_ALIGN(len), GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+					   __GFP_NOWARN);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	b->records = table->records;
+	ret = homi_table_build(b, raw, nr);
+	if (!ret)
+		ret = homi_table_check(table, b, bdev);
+	if (ret) {
+		vfree(table);
+		return ERR_PTR(ret);
+	}
+	return table;
 }
 
-/* The lease is held: nobody writes to the file or moves its blocks. */
-static int homi_extent_fill(struct homi_extent_obj *e,
+/* The allocation has to be committed, not only the data written. */
+static struct homi_extent_table *homi_table_read(struct homi_table_builder *b,
+						 struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	struct homi_extent_table *table;
+	struct homi_raw_extent *raw;
+	int ret, try = 0;
+	u32 nr;
+
+	do {
+		ret = vfs_fsync(file, 0);
+		if (!ret)
+			ret = homi_fiemap(inode, b->start, b->end - b->start,
+					  &raw, &nr);
+		if (ret)
+			return ERR_PTR(ret);
+		table = homi_table_make(b, raw, nr, inode->i_sb->s_bdev);
+		kvfree(raw);
+	} while (table == ERR_PTR(-EOPNOTSUPP) && ++try < HOMI_RESOLVE_TRIES);
+	return table;
+}
+
+/* The leases are held: nobody writes to the file or moves its blocks. */
+static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 			    struct homi_extent_resolve *cmd,
 			    const struct homi_nvme_ns *ns)
 {
-	struct inode *inode = file_inode(e->file);
-	u64 file_size = i_size_read(inode);
+	struct block_device *bdev = file_inode(file)->i_sb->s_bdev;
+	u64 file_size = i_size_read(file_inode(file));
 	struct homi_table_builder b = {
 		.block_size = ns->block_size,
-		.disk_offset = (u64)get_start_sect(inode->i_sb->s_bdev) <<
-			       SECTOR_SHIFT,
+		.disk_offset = (u64)get_start_sect(bdev) << SECTOR_SHIFT,
 	};
-	struct homi_raw_extent *raw;
-	u32 nr;
+	struct homi_extent_table *table;
 	int ret;
 
 	ret = homi_extent_range(cmd, file_size, &b);
 	if (ret)
 		return ret;
-	/* The allocation has to be committed, not only the data written. */
-	ret = vfs_fsync(e->file, 0);
-	if (ret)
-		return ret;
-	ret = homi_fiemap(inode, b.start, b.end - b.start, &raw, &nr);
-	if (ret)
-		return ret;
-	ret = homi_extent_make_table(e, &b, raw, nr);
-	kvfree(raw);
-	if (ret == -EOPNOTSUPP)
+	table = homi_table_read(&b, file);
+	if (table == ERR_PTR(-EOPNOTSUPP))
 		return homi_refuse(&cmd->out_reason, HOMI_REASON_EXTENT);
-	if (ret)
-		return ret;
-	e->table->state = HOMI_EXTENT_VALID;
-	e->table->nsid = ns->nsid;
-	e->table->generation = 1;
-	e->table->count = b.count;
-	e->table->file_size = file_size;
-	e->table->block_size = b.block_size;
-	return 0;
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	table->state = HOMI_EXTENT_VALID;
+	table->nsid = ns->nsid;
+	table->generation = 1;
+	table->count = b.count;
+	table->file_size = file_size;
+	table->block_size = b.block_size;
+	mutex_lock(&e->lock);
+	e->table = table;
+	e->table_len = PAGE_ALIGN(struct_size(table, records, b.count));
+	/* A recall from now on finds the table, one before is found here. */
+	if (test_bit(0, &e->recalled)) {
+		cmd->out_reason = HOMI_REASON_WRITER;
+		ret = -EAGAIN;
+	}
+	mutex_unlock(&e->lock);
+	return ret;
 }
 
 static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
@@ -414,26 +304,19 @@ static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
 {
 	int ret;
 
-	e->file = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE,
-			      homi_lease_cred);
-	if (IS_ERR(e->file)) {
-		ret = PTR_ERR(e->file);
-		e->file = NULL;
-		return ret;
-	}
-	ret = homi_lease_take(e, &cmd->out_reason);
-	if (ret)
-		return ret;
+	/* Most of the writing back is done before anybody has to wait for us. */
+	ret = vfs_fsync(file, 0);
+	if (!ret)
+		ret = homi_extent_open(e, file, &cmd->out_reason);
+	if (!ret)
+		ret = homi_extent_lease(e, file_inode(file), &cmd->out_reason);
 	/* What may have changed until nobody could change it any more. */
-	ret = homi_check_inode(file_inode(file), &cmd->out_reason);
+	if (!ret)
+		ret = homi_check_inode(file_inode(file), &cmd->out_reason);
 	if (!ret)
 		ret = homi_check_file(file, &cmd->out_reason);
 	if (!ret)
-		ret = homi_extent_fill(e, cmd, ns);
-	if (!ret && test_bit(0, &e->recalled)) {
-		cmd->out_reason = HOMI_REASON_WRITER;
-		ret = -EAGAIN;
-	}
+		ret = homi_extent_fill(e, file, cmd, ns);
 	return ret;
 }
 
@@ -451,8 +334,7 @@ static int homi_extent_new(struct homi_call *call, struct file *file)
 	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	if (!e)
 		return -ENOMEM;
-	mutex_init(&e->lease_lock);
-	INIT_WORK(&e->recall, homi_extent_recall);
+	homi_lease_prepare(e);
 	ret = homi_object_reserve(ctx, &e->obj, HOMI_OBJ_EXTENT,
 				  &homi_extent_ops);
 	if (ret) {
@@ -493,29 +375,18 @@ int homi_cmd_extent_resolve(struct homi_call *call)
 
 int homi_extent_init(void)
 {
-	int ret = -ENOMEM;
+	int ret = homi_lease_init();
 
-	homi_lease_cred = prepare_kernel_cred(&init_task);
-	if (!homi_lease_cred)
+	if (ret)
 		return ret;
-	homi_recall_wq = alloc_workqueue("homi_recall", WQ_UNBOUND, 0);
-	if (!homi_recall_wq)
-		goto err_cred;
 	ret = homi_fiemap_init();
 	if (ret)
-		goto err_wq;
-	return 0;
-
-err_wq:
-	destroy_workqueue(homi_recall_wq);
-err_cred:
-	put_cred(homi_lease_cred);
+		homi_lease_exit();
 	return ret;
 }
 
 void homi_extent_exit(void)
 {
 	homi_fiemap_exit();
-	destroy_workqueue(homi_recall_wq);
-	put_cred(homi_lease_cred);
+	homi_lease_exit();
 }

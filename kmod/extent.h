@@ -45,4 +45,55 @@ int homi_fiemap(struct inode *inode, u64 start, u64 len,
 int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr);
 
+struct homi_extent_obj;
+
+/**
+ * struct homi_lease - one lease; its address is the owner that the VFS knows
+ * @extent: whose it is
+ * @held: guarded by @extent's lock
+ */
+struct homi_lease {
+	struct homi_extent_obj *extent;
+	bool held;
+};
+
+/**
+ * struct homi_extent_obj - an EXTENT
+ * @obj: must be first
+ * @lock: guards the fields below; held over taking and dropping leases
+ * @file: private; NULL when the leases were dropped
+ * @deleg: what keeps writers away
+ * @layout: what keeps XFS from moving blocks
+ * @recalled: somebody breaks a lease; set once, under the VFS's spinlock
+ * @warned: the holder was told
+ * @ended: destroyed, or closed
+ * @fenced: the holder did not answer: only the worker may drop the leases
+ * @recall: tells the holder, and recall_ms later fences it off
+ * @table: mapped read-only into user space; NULL until resolved
+ * @table_len: bytes of @table
+ */
+struct homi_extent_obj {
+	struct homi_object obj;
+	struct mutex lock;	/* see above */
+	struct file *file;
+	struct homi_lease deleg;
+	struct homi_lease layout;
+	unsigned long recalled;
+	bool warned;
+	bool ended;
+	bool fenced;
+	struct delayed_work recall;
+	struct homi_extent_table *table;
+	size_t table_len;
+};
+
+/* extent_lease.c */
+int homi_lease_init(void);
+void homi_lease_exit(void);
+void homi_lease_prepare(struct homi_extent_obj *e);
+int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason);
+int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
+		      u32 *reason);
+void homi_extent_end(struct homi_object *obj);
+
 #endif /* _HOMI_EXTENT_H */

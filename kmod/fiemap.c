@@ -22,7 +22,7 @@
 
 #define HOMI_FIEMAP_FIRST	256	/* extents that fit at the first try */
 #define HOMI_FIEMAP_TRIES	8
-#define HOMI_FIEMAP_MAX		(64U << 20)
+#define HOMI_FIEMAP_MAX		(32U << 20)	/* 1 GiB; kvmalloc() ends at 2 */
 
 /**
  * struct homi_collector - one FIEMAP call under way
@@ -127,7 +127,7 @@ int homi_fiemap(struct inode *inode, u64 start, u64 len,
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		c.extents = kvmalloc_array(max, sizeof(*c.extents),
-					   GFP_KERNEL_ACCOUNT);
+					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (!c.extents)
 			return -ENOMEM;
 		c.max = max;
@@ -198,16 +198,20 @@ static void homi_table_hole(struct homi_table_builder *b, u64 from, u64 to)
 int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr)
 {
-	u64 at = b->start, from, to, disk;
+	u64 at = b->start, behind = 0, from, to, disk;
 	u32 i;
 
 	b->count = 0;
 	b->last.blocks = 0;
 	for (i = 0; i < nr; i++, raw++) {
-		if (check_add_overflow(raw->logical, raw->length, &to))
+		/* Out of order or overlapping would come out as a hole. */
+		if (raw->logical < behind ||
+		    check_add_overflow(raw->logical, raw->length, &behind))
 			return -EIO;
+		if (!(i % 4096))
+			cond_resched();
 		from = max(raw->logical, at);
-		to = min(to, b->end);
+		to = min(behind, b->end);
 		if (from >= to)
 			continue;
 		if (raw->flags & HOMI_FIEMAP_REFUSED)

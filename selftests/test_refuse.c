@@ -10,6 +10,7 @@
 #include <sys/swap.h>
 
 #include <linux/fs.h>
+#include <linux/fscrypt.h>
 
 #include "files.h"
 #include "harness.h"
@@ -185,7 +186,7 @@ TEST(btrfs)
 
 	need_raw("mkfs.btrfs");
 	point = private_mount_point();
-	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin mkfs.btrfs -q -f %s", raw_path()));
+	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin mkfs.btrfs -q -f %s >/dev/null 2>&1", raw_path()));
 	if (mount(raw_path(), point, "btrfs", 0, NULL))
 		SKIP("mount of btrfs: %s", strerror(errno));
 	err = resolve_below(&reason);
@@ -228,7 +229,8 @@ TEST(loop_device)
 	snprintf(image, sizeof(image), "%s/image.%d", dir, getpid());
 	ASSERT_EQ(0, shell("truncate -s 16M %s && PATH=$PATH:/usr/sbin mkfs.ext4 -q -F %s"
 			   " >/dev/null", image, image));
-	if (shell("PATH=$PATH:/usr/sbin mount -o loop %s %s 2>/dev/null", image, point)) {
+	if (shell("PATH=$PATH:/usr/sbin:/sbin; modprobe -q loop; mount -o loop %s %s", image,
+		  point)) {
 		unlink(image);
 		SKIP("no loop device can be mounted");
 	}
@@ -309,6 +311,37 @@ TEST(inline_data)
 	ASSERT(r.out_reason == HOMI_REASON_NO_DIO || r.out_reason == HOMI_REASON_EXTENT);
 }
 
+/* A directory "e" whose files are encrypted; 0 or an errno. */
+static int encrypt_below(const char *mount_point)
+{
+	struct fscrypt_add_key_arg *key = calloc(1, sizeof(*key) + 64);
+	struct fscrypt_policy_v2 policy = {
+		.version = FSCRYPT_POLICY_V2,
+		.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS,
+		.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS,
+		.flags = FSCRYPT_POLICY_FLAGS_PAD_32,
+	};
+	char dir[300];
+	int fd, err = 0;
+
+	snprintf(dir, sizeof(dir), "%s/e", mount_point);
+	ASSERT(!mkdir(dir, 0755));
+	fd = open(dir, O_RDONLY);
+	ASSERT(fd >= 0);
+	key->key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER;
+	key->raw_size = 64;
+	memset(key->raw, 0x5a, 64);
+	if (ioctl(fd, FS_IOC_ADD_ENCRYPTION_KEY, key))
+		err = errno;
+	memcpy(policy.master_key_identifier, key->key_spec.u.identifier,
+	       sizeof(policy.master_key_identifier));
+	if (!err && ioctl(fd, FS_IOC_SET_ENCRYPTION_POLICY, &policy))
+		err = errno;
+	close(fd);
+	free(key);
+	return err;
+}
+
 TEST(encrypted)
 {
 	int fd = homi_open(), err;
@@ -316,16 +349,14 @@ TEST(encrypted)
 	struct file file;
 
 	need_raw("mkfs.ext4");
-	if (!have("fscryptctl"))
-		SKIP("fscryptctl is not installed");
 	point = private_mount_point();
 	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin mkfs.ext4 -q -F -O encrypt %s >/dev/null",
 			   raw_path()));
 	ASSERT(!mount(raw_path(), point, "ext4", 0, NULL));
-	if (shell("cd %s && mkdir e && id=$(head -c 64 /dev/urandom | fscryptctl add_key .) &&"
-		  " fscryptctl set_policy $id e", point)) {
+	err = encrypt_below(point);
+	if (err) {
 		umount(point);
-		SKIP("this kernel has no fscrypt for ext4");
+		SKIP("this kernel has no fscrypt for ext4: %s", strerror(err));
 	}
 	file_create(&file, point, "e/secret", 4 * PAGE, 77);
 	err = extent_resolve(fd, file.fd, 0, 0, &r);

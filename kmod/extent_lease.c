@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The leases that keep an EXTENT true, their recall, and the fence.
+ *
+ * A delegation (FL_DELEG, F_RDLCK): each writing open and each truncate has to
+ * break it, and calls us first. On XFS a layout (FL_LAYOUT) besides: its owner
+ * may exchange a file's blocks by a deduplication through a descriptor that is
+ * open for reading, which breaks only that. Both are held on a private open
+ * file and owned by the object, so that nothing that user space does with its
+ * own descriptor touches them.
+ */
+#include <linux/cred.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+
+#include "extent.h"
+
+/* Tries, a millisecond apart, to take a lease that is refused with EAGAIN */
+#define HOMI_LEASE_TRIES	20
+
+/* A fence waits for the controller; so recalls have their own queue. */
+static struct workqueue_struct *homi_recall_wq;
+/* On 6.1 who drops a lease is asked for the same right as who takes it. */
+static const struct cred *homi_lease_cred;
+
+/*
+ * Called under flc_lock by whoever breaks the lease. No time-out of the VFS's:
+ * the blocks stay until we let go, however long the controller takes.
+ */
+static bool homi_lease_break(struct file_lease *lease)
+{
+	struct homi_lease *mine = homi_lease_core(lease, owner);
+	struct homi_extent_obj *e = mine->extent;
+
+	lease->fl_break_time = 0;
+	lease->fl_downgrade_time = 0;
+	if (!test_and_set_bit(0, &e->recalled)) {
+		/* The lease goes before the object's last reference does. */
+		kref_get(&e->obj.ref);
+		queue_delayed_work(homi_recall_wq, &e->recall, 0);
+	}
+	return false;
+}
+
+static const struct lease_manager_operations homi_lease_ops = {
+	.lm_break = homi_lease_break,
+	.lm_change = lease_modify,
+};
+
+static int homi_lease_try(struct homi_lease *mine, unsigned int flags)
+{
+	struct homi_extent_obj *e = mine->extent;
+	struct file_lease *lease = locks_alloc_lease();
+	const struct cred *cred;
+	int ret = -EAGAIN;
+
+	if (!lease)
+		return -ENOMEM;
+	homi_lease_core(lease, flags) = flags;
+	homi_lease_core(lease, type) = F_RDLCK;
+	homi_lease_core(lease, owner) = (fl_owner_t)mine;
+	homi_lease_core(lease, pid) = task_tgid_nr(current);
+	homi_lease_end(lease);
+	lease->fl_lmops = &homi_lease_ops;
+	cred = override_creds(homi_lease_cred);
+	mutex_lock(&e->lock);
+	/* A recall may have ended what is not even resolved. */
+	if (e->file) {
+		homi_lease_core(lease, file) = e->file;
+		ret = kernel_setlease(e->file, F_RDLCK, &lease, NULL);
+		mine->held = !ret;
+	}
+	mutex_unlock(&e->lock);
+	revert_creds(cred);
+	if (lease)
+		locks_free_lease(lease);
+	return ret;
+}
+
+/*
+ * A delegation is refused also while the inode is locked, be it for a read: the
+ * VFS does not wait for that lock, and does not tell this from a conflict.
+ */
+static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
+			   u32 *reason)
+{
+	int ret, try;
+
+	for (try = 0; try < HOMI_LEASE_TRIES; try++) {
+		ret = homi_lease_try(mine, flags);
+		if (ret != -EAGAIN || test_bit(0, &mine->extent->recalled))
+			break;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		fsleep(1000);
+	}
+	if (ret == -EINVAL) {
+		*reason = HOMI_REASON_LEASES_OFF;
+		return -EOPNOTSUPP;
+	}
+	if (ret == -EAGAIN)
+		*reason = HOMI_REASON_LEASE;
+	return ret;
+}
+
+/**
+ * homi_extent_lease - take the leases that keep an EXTENT true
+ * @e: opened by homi_extent_open()
+ * @inode: its file
+ * @reason: out: enum homi_reason
+ */
+int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
+		      u32 *reason)
+{
+	int ret = homi_lease_take(&e->deleg, FL_DELEG, reason);
+
+	if (ret)
+		return ret;
+	/*
+	 * The lease before the count of writers: who opens for writing counts
+	 * first and then looks for leases, so one of us sees the other.
+	 */
+	smp_mb();
+	if (inode_is_open_for_write(inode)) {
+		*reason = HOMI_REASON_WRITER;
+		return -EAGAIN;
+	}
+	if (strcmp(inode->i_sb->s_type->name, "xfs"))
+		return 0;
+	return homi_lease_take(&e->layout, FL_LAYOUT, reason);
+}
+
+static void homi_lease_drop(struct homi_lease *mine)
+{
+	void *owner = mine;
+
+	lockdep_assert_held(&mine->extent->lock);
+	if (mine->held)
+		kernel_setlease(mine->extent->file, F_UNLCK, NULL, &owner);
+	mine->held = false;
+}
+
+/* Whoever waits goes on. Returns the private file, for fput() without the lock. */
+static struct file *homi_extent_let_go(struct homi_extent_obj *e)
+{
+	const struct cred *cred = override_creds(homi_lease_cred);
+	struct file *file = e->file;
+
+	homi_lease_drop(&e->layout);
+	homi_lease_drop(&e->deleg);
+	e->file = NULL;
+	revert_creds(cred);
+	return file;
+}
+
+static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
+{
+	lockdep_assert_held(&e->lock);
+	if (!e->table)
+		return;
+	WRITE_ONCE(e->table->generation, e->table->generation + 1);
+	/* A reader that sees the new state also sees the new generation. */
+	smp_store_release(&e->table->state, state);
+}
+
+/*
+ * The holder did not answer: delete its queues. Only when none of them can act
+ * any more, if need be after a reset, the other side goes on.
+ */
+static void homi_extent_fence(struct homi_extent_obj *e)
+{
+	struct homi_ctx *ctx = e->obj.ctx;
+	struct file *file;
+
+	homi_ctx_revoke_queues(ctx);
+	wait_event_idle(ctx->ctrl->wait, !atomic_read(&ctx->dma_users));
+	mutex_lock(&e->lock);
+	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	file = homi_extent_let_go(e);
+	mutex_unlock(&e->lock);
+	homi_ctx_revoke_end(ctx);
+	if (file)
+		fput(file);
+}
+
+/*
+ * Runs twice: at once, and recall_ms later. No worker is held in between, so
+ * that no number of silent holders delays the recall of another one.
+ */
+static void homi_extent_recall(struct work_struct *work)
+{
+	struct homi_extent_obj *e = container_of(to_delayed_work(work),
+						 struct homi_extent_obj, recall);
+
+	mutex_lock(&e->lock);
+	if (!e->ended && !e->warned) {
+		e->warned = true;
+		homi_extent_set_state(e, HOMI_EXTENT_RECALLED);
+		queue_delayed_work(homi_recall_wq, &e->recall,
+				   msecs_to_jiffies(READ_ONCE(homi_recall_ms)));
+		mutex_unlock(&e->lock);
+		return;
+	}
+	e->fenced = !e->ended;
+	mutex_unlock(&e->lock);
+	if (e->fenced)
+		homi_extent_fence(e);
+	homi_object_put(&e->obj);
+}
+
+/**
+ * homi_lease_prepare - make a new EXTENT ready to be leased, and to be ended
+ * @e: zeroed
+ */
+void homi_lease_prepare(struct homi_extent_obj *e)
+{
+	mutex_init(&e->lock);
+	e->deleg.extent = e;
+	e->layout.extent = e;
+	INIT_DELAYED_WORK(&e->recall, homi_extent_recall);
+}
+
+/* O_NONBLOCK: somebody's write lease is told to end, and not waited for. */
+int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
+{
+	struct file *mine = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE |
+						       O_NONBLOCK,
+					homi_lease_cred);
+
+	if (IS_ERR(mine)) {
+		if (mine == ERR_PTR(-EAGAIN))
+			*reason = HOMI_REASON_LEASE;
+		return PTR_ERR(mine);
+	}
+	e->file = mine;
+	return 0;
+}
+
+/*
+ * Does not wait for the worker, which may wait for the controller. Once it
+ * fences, the leases are its own: a queue may still read the old blocks.
+ */
+void homi_extent_end(struct homi_object *obj)
+{
+	struct homi_extent_obj *e = container_of(obj, struct homi_extent_obj,
+						 obj);
+	struct file *file = NULL;
+	bool cancelled;
+
+	mutex_lock(&e->lock);
+	e->ended = true;
+	if (!e->fenced)
+		file = homi_extent_let_go(e);
+	cancelled = cancel_delayed_work(&e->recall);
+	mutex_unlock(&e->lock);
+	if (file)
+		fput(file);
+	if (cancelled)
+		homi_object_put(obj);
+}
+
+int homi_lease_init(void)
+{
+	homi_lease_cred = prepare_kernel_cred(&init_task);
+	if (!homi_lease_cred)
+		return -ENOMEM;
+	homi_recall_wq = alloc_workqueue("homi_recall", WQ_UNBOUND | WQ_MEM_RECLAIM,
+					 0);
+	if (!homi_recall_wq) {
+		put_cred(homi_lease_cred);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void homi_lease_exit(void)
+{
+	destroy_workqueue(homi_recall_wq);
+	put_cred(homi_lease_cred);
+}
