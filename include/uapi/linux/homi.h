@@ -93,7 +93,8 @@ enum homi_reason {
 	HOMI_REASON_WRITER = 27,	/* EAGAIN: somebody has the file open for writing */
 	HOMI_REASON_EXTENT = 28,	/* an extent that has no plain block address */
 	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
-	HOMI_REASON_LEASE = 30,		/* EAGAIN: a conflicting lease is held, or readers keep the inode locked */
+	/* EAGAIN: a conflicting lease, or readers that keep the inode locked */
+	HOMI_REASON_LEASE = 30,
 };
 
 /* struct homi_ctrl_info.out_state */
