@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOMI_HOMI_H
+#define HOMI_HOMI_H
+
+/*
+ * The control calls of libhomi: thin covers of the kernel's commands
+ * (linux/homi.h) that also map what the kernel lends.
+ *
+ * Every function that returns int gives 0 or a negative errno, whose meaning is
+ * listed in linux/homi.h. Nothing prints, and there are no hidden threads and no
+ * global state. Calls on one device may come from several threads; a queue's
+ * ring belongs to one.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/homi.h>
+
+#include "extent.h"
+#include "prp.h"
+#include "ring.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * struct homi_dev - an open controller
+ * @fd: open file of /dev/homi/nvmeN; owns all objects made through it
+ * @info: as it was when the controller was opened
+ */
+struct homi_dev {
+	int fd;
+	struct homi_ctrl_info info;
+};
+
+/**
+ * homi_open - opens a controller
+ * @dev: written
+ * @name: "nvme0", or a path if there is a slash in it
+ */
+int homi_open(struct homi_dev *dev, const char *name);
+
+/**
+ * homi_close - closes it; all objects end that are not held by a mapping
+ *
+ * The owner of a queue destroys it first, or leaves its mappings behind.
+ */
+void homi_close(struct homi_dev *dev);
+
+/** homi_get_ctrl_info - what the controller has and lends now */
+int homi_get_ctrl_info(const struct homi_dev *dev, struct homi_ctrl_info *info);
+
+/**
+ * homi_get_ns_info - one namespace
+ * @dev: the controller
+ * @nsid: its id; or with HOMI_NS_NEXT the lowest that may be found
+ * @flags: 0 or HOMI_NS_NEXT
+ * @info: written
+ *
+ * -ENOENT if there is none.
+ */
+int homi_get_ns_info(const struct homi_dev *dev, uint32_t nsid, uint32_t flags,
+		     struct homi_ns_info *info);
+
+/** homi_destroy - ends a QUEUE, MEM or EXTENT by its id */
+int homi_destroy(const struct homi_dev *dev, uint32_t id);
+
+/**
+ * struct homi_mem - memory that the controller can reach
+ * @addr: where it is in this process
+ * @length: bytes
+ * @segs: pieces that are contiguous for the controller, for prp.h
+ * @seg_count: number of these
+ * @id: of the MEM
+ * @owned: the library allocated @addr
+ */
+struct homi_mem {
+	void *addr;
+	uint64_t length;
+	struct homi_seg *segs;
+	uint32_t seg_count;
+	uint32_t id;
+	int owned;
+};
+
+/**
+ * homi_mem_register - pins memory of the caller and learns its addresses
+ * @dev: the controller
+ * @addr: start, a multiple of the system's page size
+ * @length: bytes, likewise
+ * @flags: HOMI_MEM_WRITE if reads from the drive go there, or 0
+ * @mem: written
+ */
+int homi_mem_register(const struct homi_dev *dev, void *addr, uint64_t length,
+		      uint32_t flags, struct homi_mem *mem);
+
+/** homi_mem_alloc - allocates zeroed memory and registers it; @length is rounded up to pages */
+int homi_mem_alloc(const struct homi_dev *dev, uint64_t length, uint32_t flags,
+		   struct homi_mem *mem);
+
+/**
+ * homi_mem_release - unregisters; frees what homi_mem_alloc() allocated
+ *
+ * -EBUSY while this open file has a live queue: then nothing was done.
+ */
+int homi_mem_release(const struct homi_dev *dev, struct homi_mem *mem);
+
+/**
+ * struct homi_queue - a queue pair, mapped
+ * @ring: ready for homi_ring_post() and so on
+ * @create: what the kernel answered: ids, offsets
+ *
+ * The rest is private.
+ */
+struct homi_queue {
+	struct homi_ring ring;
+	struct homi_queue_create create;
+	void *sq;
+	void *cq;
+	void *db;
+	void *shadow;
+	void *event;
+	void *book;
+};
+
+/**
+ * homi_queue_open - creates a queue pair at the controller and maps it
+ * @dev: the controller
+ * @depth: entries; depth - 1 commands can be outstanding
+ * @queue: written
+ *
+ * Needs CAP_SYS_RAWIO. -EAGAIN while the controller resets, -ENOSPC if it has no
+ * queue to spare.
+ */
+int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queue *queue);
+
+/**
+ * homi_queue_close - deletes it at the controller, then unmaps it
+ *
+ * Commands in flight are aborted: when this returns 0 the controller writes to
+ * none of their buffers any more. The mappings are gone in any case.
+ */
+int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue);
+
+/** homi_get_queue_info - state of a queue, lost ones included */
+int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
+			struct homi_queue_info *info);
+
+/**
+ * homi_queue_check - is the queue still there?
+ *
+ * 0, -ESTALE (lost by a reset, or revoked), -ENODEV (the controller is gone), or
+ * why it is not known. To be asked when completions fail to come.
+ */
+int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue);
+
+/**
+ * struct homi_extents - the blocks of a file
+ * @table: mapped read-only; its state changes when somebody wants the blocks back
+ * @length: bytes that are mapped
+ * @id: of the EXTENT
+ */
+struct homi_extents {
+	const struct homi_extent_table *table;
+	uint64_t length;
+	uint32_t id;
+};
+
+/**
+ * homi_extents_open - resolves a file range and keeps the answer true
+ * @dev: the controller
+ * @fd: the file, open for reading
+ * @offset: bytes, a multiple of the block size
+ * @length: likewise; 0 is up to the end of the file
+ * @extents: written
+ * @reason: enum homi_reason, written also on error; may be NULL
+ */
+int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint64_t length,
+		      struct homi_extents *extents, uint32_t *reason);
+
+/** homi_extents_close - gives the blocks back; no command on them may be in flight */
+int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents);
+
+/** homi_strreason - a sentence for enum homi_reason; never NULL */
+const char *homi_strreason(uint32_t reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HOMI_HOMI_H */

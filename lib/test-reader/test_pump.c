@@ -1,0 +1,639 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Extent search against a walk from the front, and the pump against the model
+ * controller: scattered memory, fragmented files, and everything that can go
+ * wrong. Long because each of these is a case of one table of tests.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <homi/pump.h>
+
+#include "model.h"
+#include "tap.h"
+
+#define PAGE		4096u
+#define MAX_RECORDS	400
+#define SEGMENTS	40
+#define DMA_BASE	0x100000000ull
+
+static uint64_t seed = 20260101;
+
+static uint64_t below(uint64_t n)
+{
+	return model_random(&seed) % n;
+}
+
+/* --- extent.h --- */
+
+/* Gapless records that begin at @start; returns the end. */
+static uint64_t make_records(struct homi_extent *records, uint32_t count, uint32_t block,
+			     uint64_t start)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		records[i].file_offset = start;
+		records[i].blocks = 1 + below(40);
+		records[i].slba = below(1ull << 40);
+		records[i].flags = below(4) ? 0 : HOMI_EXTENT_HOLE;
+		records[i].__reserved = 0;
+		start += records[i].blocks * block;
+	}
+	return start;
+}
+
+static const char *try_find(uint32_t count, uint32_t block)
+{
+	static struct homi_extent records[MAX_RECORDS];
+	uint64_t start = below(100) * block;
+	uint64_t end = make_records(records, count, block, start);
+	uint64_t offset, want;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		offset = i == 0 ? start : i == 1 ? end - 1 : i == 2 ? end :
+			 i == 3 ? start - 1 : i == 4 ? UINT64_MAX : below(end + 2 * block);
+		for (want = 0; want < count; want++)
+			if (offset >= records[want].file_offset &&
+			    offset < records[want].file_offset + records[want].blocks * block)
+				break;
+		TAP_MUST(homi_extent_find(records, count, block, offset) == want);
+	}
+	return NULL;
+}
+
+static const char *find_agrees(void)
+{
+	uint32_t count;
+
+	for (count = 0; count < MAX_RECORDS; count += 1 + count / 4) {
+		const char *wrong = try_find(count, below(2) ? 512 : 4096);
+
+		if (wrong)
+			return wrong;
+	}
+	return NULL;
+}
+
+/* The last block of the address space is found, and no product overflows. */
+static const char *find_at_the_end(void)
+{
+	struct homi_extent e = { .file_offset = 4096, .blocks = UINT64_MAX >> 12 };
+
+	TAP_MUST(homi_extent_find(&e, 1, 4096, UINT64_MAX) == 0);
+	TAP_MUST(homi_extent_find(&e, 1, 4096, 4095) == 1);
+	return NULL;
+}
+
+static const char *run_is_cut(void)
+{
+	struct homi_extent e = { .file_offset = 8192, .slba = 1000, .blocks = 10 };
+	struct homi_run run;
+
+	homi_extent_run(&e, 512, 8192, 100, &run);
+	TAP_MUST(run.slba == 1000 && run.blocks == 10 && !run.hole);
+	homi_extent_run(&e, 512, 8192 + 3 * 512, 100, &run);
+	TAP_MUST(run.slba == 1003 && run.blocks == 7);
+	homi_extent_run(&e, 512, 8192 + 3 * 512, 2, &run);
+	TAP_MUST(run.slba == 1003 && run.blocks == 2);
+	e.flags = HOMI_EXTENT_HOLE;
+	homi_extent_run(&e, 512, 8192, 4, &run);
+	TAP_MUST(run.hole && run.blocks == 4);
+	return NULL;
+}
+
+/* --- a pump on a model --- */
+
+struct rig {
+	struct model model;
+	struct homi_ring ring;
+	struct homi_pump_config config;
+	struct homi_pump *pump;
+	struct homi_seg segs[SEGMENTS];
+	struct homi_extent records[MAX_RECORDS];
+	struct homi_pump_source source;
+	uint64_t *users;
+	uint16_t *cids;
+	uint8_t *mem;
+	uint8_t *file;		/* what must be delivered */
+	uint64_t covered;	/* bytes in whole blocks */
+};
+
+struct shape {
+	uint32_t block;
+	uint32_t depth;
+	uint32_t chunk;
+	uint64_t max_transfer;
+	uint32_t timeout_ms;
+	uint32_t records;
+	bool shadow;
+	bool holes_only;
+};
+
+static void free_rig(struct rig *rig)
+{
+	homi_pump_free(rig->pump);
+	model_destroy(&rig->model);
+	free(rig->users);
+	free(rig->cids);
+	free(rig->mem);
+	free(rig->file);
+}
+
+/* Segments of whole pages; their DMA addresses run the other way, with gaps. */
+static void scatter(struct rig *rig, uint64_t length)
+{
+	uint64_t pages = length / PAGE, offset = 0;
+	uint32_t i;
+
+	for (i = 0; i < SEGMENTS && offset < length; i++) {
+		uint64_t n = i == SEGMENTS - 1 ? pages : 1 + below(2 * pages / SEGMENTS + 1);
+
+		if (n > pages)
+			n = pages;
+		rig->segs[i].offset = offset;
+		rig->segs[i].length = n * PAGE;
+		rig->segs[i].dma_addr = DMA_BASE * (SEGMENTS - i);
+		model_map(&rig->model, rig->segs[i].dma_addr, rig->mem + offset, n * PAGE);
+		offset += n * PAGE;
+		pages -= n;
+	}
+	rig->config.segs = rig->segs;
+	rig->config.seg_count = i;
+}
+
+/* A file whose extents lie backwards on the drive; the drive is random throughout. */
+static int make_file(struct rig *rig, const struct shape *shape)
+{
+	uint64_t top = rig->model.config.blocks, at;
+	uint32_t i;
+
+	for (at = 0; at < top * shape->block; at++)
+		rig->model.data[at] = (uint8_t)model_random(&seed);
+	rig->covered = make_records(rig->records, shape->records, shape->block, 0);
+	rig->file = calloc(1, rig->covered + 1);
+	if (!rig->file)
+		return -1;
+	for (i = 0; i < shape->records; i++) {
+		struct homi_extent *e = &rig->records[i];
+
+		if (shape->holes_only)
+			e->flags = HOMI_EXTENT_HOLE;
+		top -= e->blocks;
+		e->slba = e->flags ? UINT64_MAX : top;
+		if (!e->flags)
+			memcpy(rig->file + e->file_offset, rig->model.data + top * shape->block,
+			       e->blocks * shape->block);
+	}
+	rig->source.records = rig->records;
+	rig->source.count = shape->records;
+	rig->source.nsid = MODEL_NSID;
+	rig->source.block_size = shape->block;
+	rig->source.file_size = rig->covered - below(shape->block);
+	return 0;
+}
+
+static int make_ring(struct rig *rig, uint32_t depth, bool shadow)
+{
+	struct homi_ring_config rc = { .depth = depth };
+
+	rig->users = malloc((depth - 1) * sizeof(*rig->users));
+	rig->cids = malloc((depth - 1) * sizeof(*rig->cids));
+	rc.sq = rig->model.sq;
+	rc.cq = rig->model.cq;
+	rc.users = rig->users;
+	rc.free_cids = rig->cids;
+	rc.sq_doorbell = &rig->model.sq_doorbell;
+	rc.cq_doorbell = &rig->model.cq_doorbell;
+	if (shadow) {
+		rc.sq_shadow = &rig->model.sq_shadow;
+		rc.sq_event = &rig->model.sq_event;
+		rc.cq_shadow = &rig->model.cq_shadow;
+		rc.cq_event = &rig->model.cq_event;
+	}
+	return homi_ring_init(&rig->ring, &rc);
+}
+
+static int make_rig(struct rig *rig, const struct shape *shape)
+{
+	struct model_config mc = {
+		.depth = shape->depth + 1, .page_size = PAGE, .block_size = shape->block,
+		.blocks = 40 * shape->records + 1, .max_transfer = shape->max_transfer,
+		.shadow = shape->shadow, .reorder = 1 + below(1000),
+	};
+
+	memset(rig, 0, sizeof(*rig));
+	if (model_init(&rig->model, &mc) || make_ring(rig, mc.depth, shape->shadow) ||
+	    make_file(rig, shape))
+		return -1;
+	rig->config.ring = &rig->ring;
+	rig->config.page_size = PAGE;
+	rig->config.depth = shape->depth;
+	rig->config.chunk = shape->chunk;
+	rig->config.max_transfer = shape->max_transfer;
+	rig->config.timeout_ms = shape->timeout_ms;
+	rig->config.mem_length = homi_pump_memory(&rig->config);
+	rig->mem = aligned_alloc(PAGE, rig->config.mem_length);
+	if (!rig->mem)
+		return -1;
+	/* What the pump does not overwrite must not pass for zeroes. */
+	memset(rig->mem, 0xee, rig->config.mem_length);
+	rig->config.mem = rig->mem;
+	scatter(rig, rig->config.mem_length);
+	return 0;
+}
+
+/* --- what was delivered --- */
+
+struct taker {
+	const struct rig *rig;
+	uint8_t *seen;
+	uint64_t next;
+	uint64_t calls;
+	bool in_order;
+	bool wrong;
+	uint64_t stop_after;	/* calls */
+	unsigned int slow_us;
+};
+
+static int take(void *arg, uint64_t offset, const void *data, size_t length)
+{
+	struct taker *t = arg;
+	size_t i;
+
+	t->wrong |= !length || offset + length > t->rig->source.file_size ||
+		    (t->in_order && offset != t->next);
+	if (t->wrong)
+		return -EBADMSG;
+	t->wrong |= memcmp(data, t->rig->file + offset, length) != 0;
+	for (i = 0; i < length; i++) {
+		t->wrong |= t->seen[offset + i];
+		t->seen[offset + i] = 1;
+	}
+	t->next = offset + length;
+	if (t->slow_us)
+		usleep(t->slow_us);
+	return ++t->calls == t->stop_after ? -ECANCELED : 0;
+}
+
+/* Reads a range, and holds what came against what should have. */
+static const char *read_range(struct rig *rig, uint64_t from, uint64_t length, bool in_order)
+{
+	uint64_t size = rig->source.file_size, to = from + length < size ? from + length : size;
+	struct taker t = { .rig = rig, .next = from, .in_order = in_order };
+	struct homi_pump_stats stats;
+	uint64_t i, missing = 0;
+	int ret;
+
+	t.seen = calloc(1, size + 1);
+	ret = homi_pump_read(rig->pump, &rig->source, from, length,
+			     in_order ? 0 : HOMI_PUMP_ANY_ORDER, take, &t);
+	for (i = 0; i < size; i++)
+		missing += t.seen[i] != (i >= from && i < to);
+	free(t.seen);
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(ret == 0);
+	TAP_MUST(!t.wrong);
+	TAP_MUST(missing == 0);
+	TAP_MUST(stats.bytes == (to > from ? to - from : 0));
+	TAP_MUST(stats.status == 0);
+	TAP_MUST(homi_ring_outstanding(&rig->ring) == 0);
+	return NULL;
+}
+
+static const char *model_is_content(const struct rig *rig)
+{
+	TAP_MUST(rig->model.violations == 0);
+	TAP_MUST(rig->model.dma_faults == 0);
+	return NULL;
+}
+
+/* Makes a rig with its model running, lets @test use it, and looks for violations. */
+static const char *with_rig(const struct shape *shape, const char *(*test)(struct rig *rig))
+{
+	static struct rig rig;
+	const char *wrong;
+
+	TAP_MUST(!make_rig(&rig, shape));
+	TAP_MUST(!homi_pump_new(&rig.pump, &rig.config));
+	TAP_MUST(!model_start(&rig.model));
+	wrong = test(&rig);
+	model_stop(&rig.model);
+	if (!wrong)
+		wrong = model_is_content(&rig);
+	free_rig(&rig);
+	return wrong;
+}
+
+static const char *read_all_ways(struct rig *rig)
+{
+	uint64_t size = rig->source.file_size;
+	const char *wrong;
+	int i;
+
+	wrong = read_range(rig, 0, UINT64_MAX, true);
+	for (i = 0; i < 8 && !wrong; i++)
+		wrong = read_range(rig, below(size + 10), below(size), below(2));
+	if (!wrong)
+		wrong = read_range(rig, 0, size, false);
+	if (!wrong)
+		wrong = read_range(rig, size, 1, true);
+	return wrong;
+}
+
+static const char *reads_what_is_there(void)
+{
+	static const uint64_t transfer[] = { 0, 4096, 8192, 16384, 524288 };
+	const char *wrong = NULL;
+	int i;
+
+	for (i = 0; i < 40 && !wrong; i++) {
+		struct shape shape = {
+			.block = below(2) ? 512 : 4096,
+			.depth = 1 + (uint32_t)below(i & 1 ? 4 : 128),
+			.chunk = (uint32_t)(4096 << below(6)),
+			.max_transfer = transfer[below(5)],
+			.records = 1 + (uint32_t)below(MAX_RECORDS / 8),
+			.shadow = below(2),
+		};
+
+		wrong = with_rig(&shape, read_all_ways);
+	}
+	return wrong;
+}
+
+/* --- what goes wrong --- */
+
+static const struct shape plain = {
+	.block = 512, .depth = 8, .chunk = 4096, .records = 60, .timeout_ms = 300,
+};
+
+struct fault {
+	uint64_t slba;		/* first block of the command that it hits */
+	uint16_t answer;
+	uint64_t hits;
+};
+
+static uint16_t inject(void *arg, const struct homi_sqe *sqe)
+{
+	struct fault *f = arg;
+
+	if ((sqe->cdw10 | (uint64_t)sqe->cdw11 << 32) != f->slba)
+		return MODEL_EXECUTE;
+	__atomic_add_fetch(&f->hits, 1, __ATOMIC_RELAXED);
+	return f->answer;
+}
+
+/* Some record that is data and has others around it. */
+static const struct homi_extent *victim(const struct rig *rig)
+{
+	const struct homi_extent *e = &rig->records[rig->source.count / 3];
+
+	while (e->flags)
+		e++;
+	return e;
+}
+
+/* The hook is set while the model looks at nothing. */
+static void set_fault(struct rig *rig, struct fault *f, uint16_t answer)
+{
+	model_stop(&rig->model);
+	memset(f, 0, sizeof(*f));
+	f->slba = victim(rig)->slba;
+	f->answer = answer;
+	rig->model.hook = inject;
+	rig->model.hook_arg = f;
+	model_start(&rig->model);
+}
+
+static int read_with(struct rig *rig, struct taker *t, unsigned int flags)
+{
+	int ret;
+
+	t->rig = rig;
+	t->in_order = !flags;
+	t->seen = calloc(1, rig->source.file_size + 1);
+	ret = homi_pump_read(rig->pump, &rig->source, 0, UINT64_MAX, flags, take, t);
+	free(t->seen);
+	return ret;
+}
+
+static const char *status_case(struct rig *rig)
+{
+	struct homi_pump_stats stats;
+	struct taker t = { 0 };
+	struct fault f;
+
+	set_fault(rig, &f, HOMI_SC_UNRECOVERED_READ);
+	TAP_MUST(read_with(rig, &t, 0) == -EIO);
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(!t.wrong && f.hits == 1);
+	TAP_MUST(HOMI_STATUS_CODE(stats.status) == HOMI_SC_UNRECOVERED_READ);
+	TAP_MUST(stats.error_offset == victim(rig)->file_offset);
+	TAP_MUST(stats.error_slba == victim(rig)->slba);
+	TAP_MUST(t.next <= stats.error_offset);
+	TAP_MUST(!homi_pump_is_broken(rig->pump) && homi_ring_outstanding(&rig->ring) == 0);
+	set_fault(rig, &f, MODEL_EXECUTE);
+	return read_range(rig, 0, UINT64_MAX, true);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static const char *dropped_case(struct rig *rig)
+{
+	struct taker t = { 0 };
+	struct fault f;
+	double begin;
+
+	set_fault(rig, &f, MODEL_DROP);
+	begin = seconds();
+	TAP_MUST(read_with(rig, &t, 0) == -ETIMEDOUT);
+	begin = seconds() - begin;
+	TAP_MUST(begin >= 0.3 && begin < 30);
+	TAP_MUST(!t.wrong && t.next == victim(rig)->file_offset);
+	TAP_MUST(homi_pump_is_broken(rig->pump));
+	t.calls = 0;
+	TAP_MUST(read_with(rig, &t, 0) == -ETIMEDOUT && t.calls == 0);
+	return NULL;
+}
+
+/* Others that complete do not hide the one that does not. */
+static const char *dropped_among_others_case(struct rig *rig)
+{
+	struct taker t = { .slow_us = 3000 };
+	struct homi_pump_stats stats;
+	struct fault f;
+
+	set_fault(rig, &f, MODEL_DROP);
+	TAP_MUST(read_with(rig, &t, HOMI_PUMP_ANY_ORDER) == -ETIMEDOUT);
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(!t.wrong && stats.bytes > 0 && stats.bytes < rig->source.file_size / 4 * 3);
+	return NULL;
+}
+
+static int stale_when_idle(void *arg, int idle)
+{
+	int *calls = arg;
+
+	(*calls)++;
+	return idle ? -ESTALE : 0;
+}
+
+static const char *lost_case(struct rig *rig)
+{
+	struct taker t = { 0 };
+	struct fault f;
+	int calls = 0;
+	double begin;
+
+	homi_pump_free(rig->pump);
+	rig->config.timeout_ms = 60000;
+	rig->config.check = stale_when_idle;
+	rig->config.check_arg = &calls;
+	TAP_MUST(!homi_pump_new(&rig->pump, &rig->config));
+	set_fault(rig, &f, MODEL_DROP);
+	begin = seconds();
+	TAP_MUST(read_with(rig, &t, 0) == -ESTALE);
+	TAP_MUST(seconds() - begin < 30 && calls > 0);
+	TAP_MUST(homi_pump_is_broken(rig->pump));
+	return NULL;
+}
+
+static const char *stopped_case(struct rig *rig)
+{
+	struct taker t = { .stop_after = 5 };
+
+	TAP_MUST(read_with(rig, &t, 0) == -ECANCELED);
+	TAP_MUST(t.calls == 5 && !t.wrong);
+	TAP_MUST(!homi_pump_is_broken(rig->pump) && homi_ring_outstanding(&rig->ring) == 0);
+	return read_range(rig, 0, UINT64_MAX, false);
+}
+
+static const char *uncovered_case(struct rig *rig)
+{
+	struct taker t = { 0 };
+
+	rig->source.count--;
+	TAP_MUST(read_with(rig, &t, 0) == -EINVAL);
+	TAP_MUST(!t.wrong && homi_ring_outstanding(&rig->ring) == 0);
+	rig->source.count++;
+	return read_range(rig, 0, UINT64_MAX, true);
+}
+
+static const char *holes_case(struct rig *rig)
+{
+	struct homi_pump_stats stats;
+	const char *wrong = read_all_ways(rig);
+
+	if (wrong)
+		return wrong;
+	wrong = read_range(rig, 0, UINT64_MAX, true);
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(!stats.ios && stats.hole_bytes == rig->source.file_size);
+	TAP_MUST(rig->model.executed == 0);
+	return wrong;
+}
+
+/* A completion whose cid was never given out, in the first entry of the ring. */
+static const char *foreign_cid(void)
+{
+	static struct rig rig;
+	struct taker t = { 0 };
+
+	TAP_MUST(!make_rig(&rig, &plain));
+	TAP_MUST(!homi_pump_new(&rig.pump, &rig.config));
+	rig.model.cq[0].cid = 77;
+	rig.model.cq[0].status = 1;
+	TAP_MUST(read_with(&rig, &t, 0) == -EPROTO);
+	TAP_MUST(homi_pump_is_broken(rig.pump));
+	free_rig(&rig);
+	return NULL;
+}
+
+static int try_new(const struct homi_pump_config *config)
+{
+	struct homi_pump *pump;
+	int ret = homi_pump_new(&pump, config);
+
+	if (!ret)
+		homi_pump_free(pump);
+	return ret;
+}
+
+static const char *bad_configs(void)
+{
+	static struct rig rig;
+	struct homi_pump_config c;
+	struct homi_seg seg;
+
+	TAP_MUST(!make_rig(&rig, &plain));
+	TAP_MUST(!try_new(&rig.config));
+	c = rig.config;
+	c.depth = 9;
+	TAP_MUST(try_new(&c) == -EINVAL);
+	c = rig.config;
+	c.mem_length--;
+	TAP_MUST(try_new(&c) == -EINVAL);
+	c = rig.config;
+	c.page_size = 2048;
+	TAP_MUST(try_new(&c) == -EINVAL && homi_pump_memory(&c) == 0);
+	c = rig.config;
+	seg = (struct homi_seg){ .dma_addr = DMA_BASE + 512, .length = c.mem_length };
+	c.segs = &seg;
+	c.seg_count = 1;
+	TAP_MUST(try_new(&c) == -EOPNOTSUPP);
+	seg.dma_addr = DMA_BASE;
+	TAP_MUST(!try_new(&c));
+	seg.length -= PAGE;
+	TAP_MUST(try_new(&c) == -EINVAL);
+	free_rig(&rig);
+	return NULL;
+}
+
+/* A command never asks for more than one list page can name. */
+static const char *chunk_limit(void)
+{
+	struct homi_pump_config c = { .page_size = PAGE, .depth = 1, .chunk = 1u << 30 };
+
+	TAP_MUST(homi_pump_memory(&c) == (1u << 20) + PAGE);
+	TAP_MUST(homi_prp_list_entries(1u << 20, PAGE) <= PAGE / 8);
+	c.max_transfer = 8192;
+	TAP_MUST(homi_pump_memory(&c) == 8192 + PAGE);
+	c.chunk = 5000;
+	TAP_MUST(homi_pump_memory(&c) == 4096 + PAGE);
+	return NULL;
+}
+
+int main(void)
+{
+	struct shape holes = plain, large = plain;
+
+	holes.holes_only = true;
+	large.records = 350;
+	tap_try(find_agrees(), "extent search agrees with a walk");
+	tap_try(find_at_the_end(), "extent search at the end of the address space");
+	tap_try(run_is_cut(), "a run is cut to its record and to the transfer");
+	tap_try(reads_what_is_there(), "fragmented files, scattered memory, any range and order");
+	tap_try(with_rig(&holes, holes_case), "holes are zeroes, without I/O");
+	tap_try(with_rig(&plain, status_case), "an NVMe error is told, and leaves a usable pump");
+	tap_try(with_rig(&plain, dropped_case), "a command that is never completed times out");
+	tap_try(with_rig(&large, dropped_among_others_case),
+		"it times out while others complete");
+	tap_try(with_rig(&plain, lost_case), "a queue that is lost is noticed when nothing moves");
+	tap_try(with_rig(&plain, stopped_case), "the receiver can stop it");
+	tap_try(with_rig(&plain, uncovered_case), "extents that end too early are refused");
+	tap_try(foreign_cid(), "a completion of no command is a protocol error");
+	tap_try(bad_configs(), "values that do not fit are refused");
+	tap_try(chunk_limit(), "a command is cut to MDTS and to one page of PRPs");
+	return tap_end();
+}
