@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Can this machine run homi? A table of questions, each of which answers with
+ * OK, WARN (it works, but) or NO. Add a row to ask more.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+
+#include "cli.h"
+
+enum verdict {
+	OK,
+	WARN,
+	NO,
+};
+
+struct answer {
+	enum verdict verdict;
+	char text[256];
+	char advice[512];
+};
+
+struct question {
+	const char *name;
+	void (*ask)(struct answer *a);
+};
+
+/* A controller's questions get it here; the kernel's and the caller's need none. */
+struct controller_question {
+	const char *name;
+	void (*ask)(struct answer *a, const struct controller *c, const struct homi_dev *dev,
+		    int err);
+};
+
+__attribute__((format(printf, 4, 5)))
+static void set(struct answer *a, enum verdict verdict, const char *advice,
+		const char *format, ...)
+{
+	va_list args;
+
+	a->verdict = verdict;
+	va_start(args, format);
+	vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+	snprintf(a->advice, sizeof(a->advice), "%s", advice);
+}
+
+static bool exists(const char *path)
+{
+	return !access(path, F_OK);
+}
+
+/* Is there a line in /lib/modules/RELEASE/@list that has @what in it? */
+static bool in_modules(const char *list, const char *what)
+{
+	char path[512], line[4096];
+	struct utsname u;
+	bool found = false;
+	FILE *f;
+
+	uname(&u);
+	snprintf(path, sizeof(path), "/lib/modules/%s/%s", u.release, list);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (!strcmp(list, "modules.dep"))
+			line[strcspn(line, ":")] = '\0';
+		found = strstr(line, what);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool loaded(void)
+{
+	return exists("/sys/module/homi");
+}
+
+/* --- the kernel --- */
+
+static void ask_kernel(struct answer *a)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname u;
+
+	uname(&u);
+	sscanf(u.release, "%u.%u", &major, &minor);
+	if (strcmp(u.machine, "x86_64"))
+		set(a, NO, "use an x86-64 machine", "%s on %s: not built for that", u.release,
+		    u.machine);
+	else if (major < 6 || (major == 6 && !minor))
+		set(a, NO, "use Linux 6.1 or later", "%s is too old", u.release);
+	else
+		set(a, OK, "", "%s", u.release);
+}
+
+static void ask_module(struct answer *a)
+{
+	char version[64] = "";
+
+	read_line("/sys/module/homi/version", version, sizeof(version));
+	if (loaded())
+		set(a, OK, "", "loaded%s%s", version[0] ? " " : "", version);
+	else if (in_modules("modules.dep", "/homi.ko"))
+		set(a, NO, "modprobe homi", "installed for this kernel, not loaded");
+	else
+		set(a, NO, "make dkms-install && modprobe homi; or: make modules && insmod build/<kernel>/homi.ko",
+		    "not installed for this kernel");
+}
+
+static void ask_btf(struct answer *a)
+{
+	if (!exists("/sys/kernel/btf/vmlinux"))
+		set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF=y, as all of Debian's are",
+		    "this kernel has no type information (BTF)");
+	else if (in_modules("modules.builtin", "/nvme.ko"))
+		set(a, OK, "", "vmlinux, which has nvme built in");
+	else if (exists("/sys/kernel/btf/nvme") && exists("/sys/kernel/btf/nvme_core"))
+		set(a, OK, "", "vmlinux, nvme, nvme_core");
+	else if (!exists("/sys/module/nvme"))
+		set(a, NO, "modprobe nvme", "the nvme driver is not loaded");
+	else
+		set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y",
+		    "the nvme modules have no BTF");
+}
+
+/* Root or not, the names are there; only the addresses may be hidden. */
+static bool has_symbol(const char *want)
+{
+	char line[512], name[256];
+	bool found = false;
+	FILE *f = fopen("/proc/kallsyms", "re");
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%*s %*s %255s", name) == 1 && !strcmp(name, want);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void ask_ftrace(struct answer *a)
+{
+	char line[16];
+
+	if (!has_symbol("ftrace_set_filter_ip"))
+		set(a, NO, "use a kernel with CONFIG_DYNAMIC_FTRACE_WITH_REGS or _WITH_ARGS",
+		    "this kernel has no dynamic ftrace");
+	else if (read_line("/proc/sys/kernel/ftrace_enabled", line, sizeof(line)) &&
+		 !strcmp(line, "0"))
+		set(a, NO, "sysctl kernel.ftrace_enabled=1, then load homi again",
+		    "switched off");
+	else
+		set(a, OK, "", "on");
+}
+
+static void ask_kprobes(struct answer *a)
+{
+	char line[16];
+
+	if (!has_symbol("register_kprobe"))
+		set(a, NO, "use a kernel with CONFIG_KPROBES=y", "this kernel has no kprobes");
+	else if (read_line("/sys/kernel/debug/kprobes/enabled", line, sizeof(line)) &&
+		 !strcmp(line, "0"))
+		set(a, NO, "echo 1 >/sys/kernel/debug/kprobes/enabled", "switched off");
+	else
+		set(a, OK, "", "on");
+}
+
+static void ask_lockdown(struct answer *a)
+{
+	char line[128];
+
+	if (!read_line("/sys/kernel/security/lockdown", line, sizeof(line)))
+		set(a, OK, "", "none");
+	else if (strstr(line, "[none]"))
+		set(a, OK, "", "none");
+	else if (loaded())
+		set(a, OK, "", "%s, and the module is loaded all the same", line);
+	else
+		set(a, WARN, "sign the module with a key that the kernel trusts (dkms and mokutil do that)",
+		    "%s: only signed modules are loaded", line);
+}
+
+static void ask_leases(struct answer *a)
+{
+	char line[16];
+
+	if (read_line("/proc/sys/fs/leases-enable", line, sizeof(line)) && !strcmp(line, "0"))
+		set(a, NO, "sysctl fs.leases-enable=1", "off: no file can be resolved");
+	else
+		set(a, OK, "", "on");
+}
+
+/* --- the caller --- */
+
+static bool capable(unsigned int cap)
+{
+	unsigned long long set = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &set) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return set >> cap & 1;
+}
+
+static void ask_rawio(struct answer *a)
+{
+	if (capable(CAP_SYS_RAWIO))
+		set(a, OK, "", "have it");
+	else
+		set(a, NO, "run as root, or be handed a descriptor with queues by who is",
+		    "lacking: you can't create queues");
+}
+
+static void ask_lease_right(struct answer *a)
+{
+	if (capable(CAP_LEASE))
+		set(a, OK, "", "have it");
+	else
+		set(a, WARN, "run as root for files of others", "lacking: your own files only");
+}
+
+static void ask_memlock(struct answer *a)
+{
+	struct homi_pump_config typical = { .page_size = 4096 };
+	uint64_t need = homi_pump_memory(&typical);
+	struct rlimit limit;
+	char have[32], want[32];
+
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (capable(CAP_IPC_LOCK)) {
+		set(a, OK, "", "does not count: CAP_IPC_LOCK");
+		return;
+	}
+	size_text(limit.rlim_cur, have, sizeof(have));
+	size_text(need, want, sizeof(want));
+	if (limit.rlim_cur == RLIM_INFINITY)
+		set(a, OK, "", "unlimited");
+	else if (limit.rlim_cur >= need)
+		set(a, OK, "", "%s", have);
+	else
+		set(a, WARN, "raise \"ulimit -l\", or use less with --depth and --bs",
+		    "%s, but \"homi read\" wants %s", have, want);
+}
+
+/* --- one controller --- */
+
+static void ask_device(struct answer *a, const struct controller *c, const struct homi_dev *dev,
+		       int err)
+{
+	struct trouble t;
+
+	(void)dev;
+	if (!err) {
+		set(a, OK, "", "/dev/homi/%s can be opened", c->name);
+		return;
+	}
+	diagnose(&t, STAGE_OPEN, err, 0, c->name);
+	if (err == -ENOENT && loaded())
+		set(a, NO, "see \"dmesg\" and the module's parameters only= and except=",
+		    "homi is loaded, but not attached to it");
+	else
+		set(a, NO, t.advice, "%s", t.text + strlen(c->name) + 2);
+}
+
+static void ask_transport(struct answer *a, const struct controller *c,
+			  const struct homi_dev *dev, int err)
+{
+	(void)dev;
+	(void)err;
+	if (strcmp(c->transport, "pcie"))
+		set(a, NO, "homi works on PCIe controllers only", "%s", c->transport);
+	else
+		set(a, OK, "", "PCIe %s, %s", c->address, c->state);
+}
+
+static void ask_queues(struct answer *a, const struct controller *c, const struct homi_dev *dev,
+		       int err)
+{
+	const struct homi_ctrl_info *i = &dev->info;
+	char advice[sizeof(a->advice)];
+
+	(void)c;
+	if (err)
+		set(a, WARN, "", "not known");
+	else if (i->out_state != HOMI_CTRL_LIVE)
+		set(a, NO, "try again when it is live", "the controller is %s",
+		    i->out_state == HOMI_CTRL_GONE ? "gone" : "resetting");
+	else if (i->out_queues_spare)
+		set(a, OK, "", "%u spare of %u granted; the kernel may take %u, %u lent",
+		    i->out_queues_spare, i->out_queues_granted, i->out_queues_kernel,
+		    i->out_queues_lent);
+	else if (i->out_reason == HOMI_REASON_NO_SPARE)
+		set(a, NO, no_spare_advice(i, advice, sizeof(advice)),
+		    "none spare of %u granted; the kernel may take %u, %u lent",
+		    i->out_queues_granted, i->out_queues_kernel, i->out_queues_lent);
+	else
+		set(a, NO, "\"dmesg\" may tell more", "%s", homi_strreason(i->out_reason));
+}
+
+static void ask_doorbells(struct answer *a, const struct controller *c,
+			  const struct homi_dev *dev, int err)
+{
+	(void)c;
+	if (err)
+		set(a, WARN, "", "not known");
+	else
+		set(a, OK, "", "%u bytes apart: %u queues share a page%s",
+		    dev->info.out_doorbell_stride,
+		    (unsigned int)sysconf(_SC_PAGESIZE) / 2 / dev->info.out_doorbell_stride,
+		    dev->info.out_features & HOMI_CTRL_SHADOW_DOORBELLS ?
+		    "; shadow doorbells on" : "");
+}
+
+/* What the kernel says of the group, where homi can't be asked. */
+static uint32_t iommu_by_sysfs(const char *name)
+{
+	char path[256], type[32];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/iommu_group/type", name);
+	if (!read_line(path, type, sizeof(type)))
+		return HOMI_IOMMU_NONE;
+	return strcmp(type, "identity") ? HOMI_IOMMU_TRANSLATING : HOMI_IOMMU_PASSTHROUGH;
+}
+
+static void ask_iommu(struct answer *a, const struct controller *c, const struct homi_dev *dev,
+		      int err)
+{
+	uint32_t iommu = err ? iommu_by_sysfs(c->name) : dev->info.out_iommu;
+
+	if (iommu == HOMI_IOMMU_TRANSLATING)
+		set(a, OK, "", "translating");
+	else
+		set(a, WARN, "it works; switch the IOMMU on if wrong addresses shall be caught",
+		    "%s: a queue's commands can reach all memory",
+		    iommu == HOMI_IOMMU_NONE ? "none" : "passthrough");
+}
+
+/* --- the tables --- */
+
+static const struct question questions[] = {
+	{ "kernel", ask_kernel },
+	{ "module", ask_module },
+	{ "btf", ask_btf },
+	{ "ftrace", ask_ftrace },
+	{ "kprobes", ask_kprobes },
+	{ "lockdown", ask_lockdown },
+	{ "fs.leases-enable", ask_leases },
+	{ "CAP_SYS_RAWIO", ask_rawio },
+	{ "CAP_LEASE", ask_lease_right },
+	{ "RLIMIT_MEMLOCK", ask_memlock },
+};
+
+static const struct controller_question controller_questions[] = {
+	{ "transport", ask_transport },
+	{ "device", ask_device },
+	{ "queues", ask_queues },
+	{ "doorbells", ask_doorbells },
+	{ "iommu", ask_iommu },
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char *const verdict_text[] = { [OK] = "OK", [WARN] = "WARN", [NO] = "NO" };
+
+static void show(const struct answer *a, const char *subject, const char *name,
+		 struct json_object *all)
+{
+	struct json_object *o;
+	char label[128];
+
+	if (!all) {
+		snprintf(label, sizeof(label), "%s%s%s", subject ? subject : "",
+			 subject ? " " : "", name);
+		printf("%-4s  %-18s %s\n", verdict_text[a->verdict], label, a->text);
+		if (a->advice[0])
+			printf("%24s -> %s\n", "", a->advice);
+		return;
+	}
+	o = json_object_new_object();
+	add_string(o, "check", name);
+	add_string(o, "controller", subject);
+	add_string(o, "verdict", verdict_text[a->verdict]);
+	add_string(o, "text", a->text);
+	add_string(o, "advice", a->advice[0] ? a->advice : NULL);
+	json_object_array_add(all, o);
+}
+
+static bool check_controller(const struct controller *c, struct json_object *all)
+{
+	struct homi_dev dev = { .fd = -1 };
+	int err = homi_open(&dev, c->name);
+	struct answer a;
+	bool good = true;
+	size_t i;
+
+	for (i = 0; i < COUNT(controller_questions); i++) {
+		controller_questions[i].ask(&a, c, &dev, err);
+		show(&a, c->name, controller_questions[i].name, all);
+		good &= a.verdict != NO;
+	}
+	homi_close(&dev);
+	return good;
+}
+
+/* How many controllers can be used. */
+static unsigned int check_controllers(struct json_object *all)
+{
+	struct controller *list;
+	unsigned int i, count, good = 0;
+	struct answer a;
+
+	if (find_controllers(&list, &count) || !count) {
+		set(&a, NO, "modprobe nvme, or plug one in", "this machine has no NVMe controller");
+		show(&a, NULL, "controllers", all);
+	}
+	for (i = 0; i < count; i++)
+		good += check_controller(&list[i], all);
+	free(list);
+	return good;
+}
+
+/* Yes if nothing but single controllers stands against it, and one of these can be used. */
+int cmd_check(const struct options *opt)
+{
+	struct json_object *top = NULL, *all = NULL;
+	unsigned int usable;
+	struct answer a;
+	bool good = true;
+	size_t i;
+
+	if (opt->json) {
+		top = json_object_new_object();
+		all = json_object_new_array();
+	}
+	for (i = 0; i < COUNT(questions); i++) {
+		questions[i].ask(&a);
+		show(&a, NULL, questions[i].name, all);
+		good &= a.verdict != NO;
+	}
+	usable = check_controllers(all);
+	good &= usable > 0;
+	if (opt->json) {
+		json_object_object_add(top, "checks", all);
+		add_number(top, "usable_controllers", usable);
+		add_bool(top, "usable", good);
+		print_json(top);
+	} else if (good) {
+		printf("\nhomi can be used, on %u controller%s.\n", usable, usable == 1 ? "" : "s");
+	} else {
+		printf("\nhomi can't be used now; each NO says what to do.\n");
+	}
+	return good ? EXIT_OK : EXIT_DIFFERS;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef CLI_H
+#define CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <json-c/json.h>
+
+#include <homi/reader.h>
+
+/* Documented in homi(1). */
+enum {
+	EXIT_OK = 0,
+	EXIT_DIFFERS = 1,	/* verify: data differ; check: this machine can't */
+	EXIT_USAGE = 2,
+	EXIT_REFUSED = 3,	/* not possible here, or not allowed */
+	EXIT_IO = 4,		/* an I/O failed or timed out */
+	EXIT_LOST = 5,		/* the queue or the extents were lost meanwhile: try again */
+};
+
+struct options {
+	const char *device;	/* -d, or NULL */
+	const char *to;		/* -O, or NULL */
+	bool json;
+	int progress;		/* 1 yes, 0 no, -1 if stderr is a terminal */
+	struct homi_reader_options reader;
+	int count;		/* operands */
+	char **operands;
+};
+
+struct command {
+	const char *name;
+	const char *operands;
+	const char *options;	/* letters that it takes besides o and h */
+	const char *help;
+	int min, max;		/* operands; max -1: any number */
+	int (*run)(const struct options *opt);
+};
+
+int cmd_list(const struct options *opt);
+int cmd_info(const struct options *opt);
+int cmd_check(const struct options *opt);
+int cmd_extents(const struct options *opt);
+int cmd_read(const struct options *opt);
+int cmd_verify(const struct options *opt);
+
+/* --- out.c --- */
+
+/* "homi: ..." on stderr; returns @code */
+int complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Prints and frees @object. */
+void print_json(struct json_object *object);
+void add_string(struct json_object *object, const char *key, const char *value);
+void add_number(struct json_object *object, const char *key, uint64_t value);
+void add_bool(struct json_object *object, const char *key, bool value);
+const char *size_text(uint64_t bytes, char *buf, size_t len);
+
+struct progress {
+	const char *what;
+	uint64_t total;
+	uint64_t begin_ns;
+	uint64_t shown_ns;
+	bool on;
+};
+
+void progress_begin(struct progress *p, const struct options *opt, const char *what,
+		    uint64_t total);
+void progress_to(struct progress *p, uint64_t done);
+void progress_end(struct progress *p);
+
+uint64_t clock_now_ns(int clock);
+
+/* --- trouble.c: what went wrong, and what to do about it --- */
+
+enum stage {
+	STAGE_OPEN,		/* the controller's device */
+	STAGE_QUEUE,		/* a reader: its memory and queue */
+	STAGE_RESOLVE,		/* extents of a file */
+	STAGE_READ,		/* reading through the queue */
+	STAGE_FILE,		/* the file itself, by the kernel's own calls */
+};
+
+/**
+ * struct trouble - an error as it is told to people and to programs
+ * @exit: exit status
+ * @err: negative errno
+ * @reason: enum homi_reason, or 0
+ * @text: what happened
+ * @advice: what to do, or ""
+ */
+struct trouble {
+	int exit;
+	int err;
+	uint32_t reason;
+	char text[384];
+	char advice[512];
+};
+
+/* @subject: controller or path. Returns @t->exit */
+int diagnose(struct trouble *t, enum stage stage, int err, uint32_t reason, const char *subject);
+/* A trouble that no table knows. */
+int trouble_set(struct trouble *t, int code, int err, const char *advice, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+void trouble_print(const struct trouble *t);
+struct json_object *trouble_json(const struct trouble *t);
+/* In the way that @opt wants; returns the exit status. */
+int trouble_report(const struct trouble *t, const struct options *opt);
+const char *no_spare_advice(const struct homi_ctrl_info *info, char *buf, size_t len);
+
+/* --- topology.c --- */
+
+#define NAME_LEN	64
+
+struct controller {
+	char name[NAME_LEN];
+	char address[NAME_LEN];
+	char transport[16];
+	char model[64];
+	char serial[32];
+	char firmware[16];
+	char state[24];
+	char subsystem[256];
+	unsigned int namespaces;
+};
+
+/* All controllers of this machine, sorted; the caller frees @list. Negative errno. */
+int find_controllers(struct controller **list, unsigned int *count);
+
+/* One line of a file, without the newline; false if it can't be read. */
+bool read_line(const char *path, char *buf, size_t len);
+
+/**
+ * find_controller_of - on which controller does a file lie?
+ * @st: of the file
+ * @name: written, "nvme0"
+ * @t: says why it can't be told
+ *
+ * Returns 0 or an exit status.
+ */
+int find_controller_of(const struct stat *st, const char *path, char name[NAME_LEN],
+		       struct trouble *t);
+
+/* --- session.c: an open controller with a reader, kept for the next file --- */
+
+struct session {
+	char name[NAME_LEN];
+	struct homi_dev dev;
+	struct homi_reader *reader;
+};
+
+/* A file that is open and resolved; @extents.table is NULL if it is empty. */
+struct target {
+	const char *path;
+	int fd;
+	uint64_t size;
+	struct homi_extents extents;
+};
+
+/* 0 or an exit status with @t set; @with_reader: make a queue too. */
+int session_for(struct session *s, const struct options *opt, const char *path, int fd,
+		bool with_reader, struct trouble *t);
+void session_close(struct session *s);
+int target_open(struct target *target, struct session *s, const struct options *opt,
+		const char *path, bool with_reader, struct trouble *t);
+void target_close(struct target *target, struct session *s);
+/* Reads all of it; 0 or an exit status with @t set. @deliver's errors are STAGE_FILE's. */
+int target_read(struct target *target, struct session *s, unsigned int flags,
+		homi_deliver_fn deliver, void *arg, struct homi_pump_stats *stats,
+		struct trouble *t);
+
+#endif /* CLI_H */

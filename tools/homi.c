@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The homi command: options, and the table of what it can do.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#ifndef HOMI_VERSION
+#error "HOMI_VERSION comes from the Makefile"
+#endif
+
+static const struct command commands[] = {
+	{ "list", "", "", "controllers, and whether queues can be had on them", 0, 0, cmd_list },
+	{ "info", "[CONTROLLER]", "", "all about a controller and its namespaces", 0, 1, cmd_info },
+	{ "check", "", "", "can this machine run homi, and if not, why and what to do", 0, 0,
+	  cmd_check },
+	{ "extents", "FILE", "d", "which blocks of the namespace a file occupies", 1, 1,
+	  cmd_extents },
+	{ "read", "FILE", "dOrp", "read a file through a queue pair of its own", 1, 1, cmd_read },
+	{ "verify", "FILE...", "drp", "read files through a queue and by pread, and compare", 1, -1,
+	  cmd_verify },
+};
+
+enum {
+	OPT_DEPTH = 256,
+	OPT_BS,
+	OPT_TIMEOUT,
+	OPT_PROGRESS,
+	OPT_NO_PROGRESS,
+};
+
+/* The letter says for which commands it is: see struct command.options. */
+static const struct choice {
+	struct option option;
+	char letter;
+	const char *help;
+} choices[] = {
+	{ { "output", required_argument, NULL, 'o' }, 0, "-o, --output=FORMAT   text or json" },
+	{ { "help", no_argument, NULL, 'h' }, 0, "-h, --help            this text" },
+	{ { "device", required_argument, NULL, 'd' }, 'd',
+	  "-d, --device=NAME     the controller, nvme0 say; default: the one that the file is on" },
+	{ { "to", required_argument, NULL, 'O' }, 'O',
+	  "-O, --to=FILE         write the data there, - is stdout; default: nowhere" },
+	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
+	  "    --depth=N         commands in flight, default 128" },
+	{ { "bs", required_argument, NULL, OPT_BS }, 'r',
+	  "    --bs=N[k|m]       bytes in one command, default 128k" },
+	{ { "timeout", required_argument, NULL, OPT_TIMEOUT }, 'r',
+	  "    --timeout=SECONDS how long a command may take, default 30" },
+	{ { "progress", no_argument, NULL, OPT_PROGRESS }, 'p',
+	  "    --progress        show progress on stderr even if that is no terminal" },
+	{ { "no-progress", no_argument, NULL, OPT_NO_PROGRESS }, 'p',
+	  "    --no-progress     never show progress" },
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static void usage(FILE *f)
+{
+	size_t i;
+
+	fputs("usage: homi COMMAND [OPTION]... [OPERAND]...\n\n", f);
+	for (i = 0; i < COUNT(commands); i++)
+		fprintf(f, "  %-8s %-14s %s\n", commands[i].name, commands[i].operands,
+			commands[i].help);
+	fputs("\n\"homi COMMAND --help\" shows a command's options; homi(1) tells the rest.\n", f);
+}
+
+static bool takes(const struct command *cmd, const struct choice *choice)
+{
+	return !choice->letter || strchr(cmd->options, choice->letter);
+}
+
+static int command_usage(const struct command *cmd)
+{
+	size_t i;
+
+	printf("usage: homi %s [OPTION]... %s\n%s\n\n", cmd->name, cmd->operands, cmd->help);
+	for (i = 0; i < COUNT(choices); i++)
+		if (takes(cmd, &choices[i]))
+			printf("  %s\n", choices[i].help);
+	return EXIT_OK;
+}
+
+static int parse_number(const char *text, const char *what, uint64_t most, uint32_t *value)
+{
+	unsigned long long n;
+	char *end;
+
+	n = strtoull(text, &end, 10);
+	if (end == text || *text == '-')
+		return complain(EXIT_USAGE, "%s: \"%s\" is not a number", what, text);
+	if (*end == 'k' || *end == 'K') {
+		n = n > most ? n : n * 1024;
+		end++;
+	} else if (*end == 'm' || *end == 'M') {
+		n = n > most ? n : n * 1024 * 1024;
+		end++;
+	}
+	if (*end || !n || n > most)
+		return complain(EXIT_USAGE, "%s: \"%s\" is not from 1 to %llu", what, text,
+				(unsigned long long)most);
+	*value = (uint32_t)n;
+	return 0;
+}
+
+static int parse_format(struct options *opt, const char *text)
+{
+	opt->json = !strcmp(text, "json");
+	if (!opt->json && strcmp(text, "text"))
+		return complain(EXIT_USAGE, "--output: \"%s\" is neither text nor json", text);
+	return 0;
+}
+
+static int parse_one(struct options *opt, int letter)
+{
+	uint32_t seconds;
+	int ret;
+
+	switch (letter) {
+	case 'o':
+		return parse_format(opt, optarg);
+	case 'd':
+		opt->device = optarg;
+		return 0;
+	case 'O':
+		opt->to = optarg;
+		return 0;
+	case OPT_DEPTH:
+		return parse_number(optarg, "--depth", 65535, &opt->reader.depth);
+	case OPT_BS:
+		return parse_number(optarg, "--bs", 1 << 30, &opt->reader.chunk);
+	case OPT_TIMEOUT:
+		ret = parse_number(optarg, "--timeout", 86400, &seconds);
+		if (!ret)
+			opt->reader.timeout_ms = seconds * 1000;
+		return ret;
+	case OPT_PROGRESS:
+	case OPT_NO_PROGRESS:
+		opt->progress = letter == OPT_PROGRESS;
+		return 0;
+	default:
+		return EXIT_USAGE;
+	}
+}
+
+/* 0, an exit status, or -1: help was shown */
+static int parse(const struct command *cmd, struct options *opt, int argc, char **argv)
+{
+	struct option options[COUNT(choices) + 1] = { 0 };
+	size_t i, n = 0;
+	int letter, ret;
+
+	for (i = 0; i < COUNT(choices); i++)
+		if (takes(cmd, &choices[i]))
+			options[n++] = choices[i].option;
+	while ((letter = getopt_long(argc, argv, "o:hd:O:", options, NULL)) != -1) {
+		for (i = 0; i < n && options[i].val != letter; i++)
+			;
+		if (letter == '?' || i == n)
+			return complain(EXIT_USAGE, "see \"homi %s --help\"", cmd->name);
+		if (letter == 'h') {
+			command_usage(cmd);
+			return -1;
+		}
+		ret = parse_one(opt, letter);
+		if (ret)
+			return ret;
+	}
+	opt->count = argc - optind;
+	opt->operands = argv + optind;
+	if (opt->count < cmd->min || (cmd->max >= 0 && opt->count > cmd->max))
+		return complain(EXIT_USAGE, "usage: homi %s [OPTION]... %s", cmd->name,
+				cmd->operands);
+	return 0;
+}
+
+static const struct command *find_command(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+/* A full disk behind stdout must not look like success. */
+static int finish(int code)
+{
+	bool bad = ferror(stdout);
+
+	if ((fclose(stdout) || bad) && code == EXIT_OK)
+		return complain(EXIT_IO, "could not write all output");
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct options opt = { .progress = -1 };
+	const struct command *cmd;
+	int ret;
+
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		usage(stdout);
+		return finish(EXIT_OK);
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("homi " HOMI_VERSION);
+		return finish(EXIT_OK);
+	}
+	cmd = find_command(argv[1]);
+	if (!cmd)
+		return complain(EXIT_USAGE, "there is no command \"%s\"; see \"homi --help\"",
+				argv[1]);
+	ret = parse(cmd, &opt, argc - 1, argv + 1);
+	if (ret)
+		return ret < 0 ? finish(EXIT_OK) : ret;
+	return finish(cmd->run(&opt));
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define PROGRESS_NS	200000000ull
+
+int complain(int code, const char *format, ...)
+{
+	va_list args;
+
+	fputs("homi: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return code;
+}
+
+void print_json(struct json_object *object)
+{
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_SPACED |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+}
+
+void add_string(struct json_object *object, const char *key, const char *value)
+{
+	json_object_object_add(object, key, value ? json_object_new_string(value) : NULL);
+}
+
+void add_number(struct json_object *object, const char *key, uint64_t value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+void add_bool(struct json_object *object, const char *key, bool value)
+{
+	json_object_object_add(object, key, json_object_new_boolean(value));
+}
+
+const char *size_text(uint64_t bytes, char *buf, size_t len)
+{
+	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double value = (double)bytes;
+	unsigned int i = 0;
+
+	while (value >= 1024 && i < 6) {
+		value /= 1024;
+		i++;
+	}
+	snprintf(buf, len, i ? "%.1f %s" : "%.0f %s", value, unit[i]);
+	return buf;
+}
+
+uint64_t clock_now_ns(int clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void progress_begin(struct progress *p, const struct options *opt, const char *what,
+		    uint64_t total)
+{
+	p->what = what;
+	p->total = total;
+	p->begin_ns = clock_now_ns(CLOCK_MONOTONIC);
+	p->shown_ns = p->begin_ns;
+	p->on = opt->progress < 0 ? isatty(STDERR_FILENO) : opt->progress;
+}
+
+void progress_to(struct progress *p, uint64_t done)
+{
+	char size[32], rate[32];
+	uint64_t now;
+
+	if (!p->on)
+		return;
+	now = clock_now_ns(CLOCK_MONOTONIC);
+	if (now - p->shown_ns < PROGRESS_NS)
+		return;
+	p->shown_ns = now;
+	size_text(done, size, sizeof(size));
+	size_text((uint64_t)((double)done * 1e9 / (double)(now - p->begin_ns)), rate,
+		  sizeof(rate));
+	fprintf(stderr, "\r\033[K%s: %u%% %s, %s/s", p->what,
+		p->total ? (unsigned int)(done * 100.0 / (double)p->total) : 0, size, rate);
+}
+
+void progress_end(struct progress *p)
+{
+	if (p->on && p->shown_ns != p->begin_ns)
+		fputs("\r\033[K", stderr);
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static int no_queue(struct trouble *t, struct session *s, int err)
+{
+	char advice[sizeof(t->advice)];
+	struct homi_ctrl_info info;
+	uint32_t reason = 0;
+
+	if (!homi_get_ctrl_info(&s->dev, &info) && (err == -ENOSPC || err == -EOPNOTSUPP))
+		reason = info.out_reason;
+	if (err != -ENOSPC)
+		return diagnose(t, STAGE_QUEUE, err, reason, s->name);
+	return trouble_set(t, EXIT_REFUSED, err, no_spare_advice(&info, advice, sizeof(advice)),
+			   "%s: no spare queue", s->name);
+}
+
+void session_close(struct session *s)
+{
+	if (!s->name[0])
+		return;
+	homi_reader_close(s->reader);
+	homi_close(&s->dev);
+	memset(s, 0, sizeof(*s));
+}
+
+static int session_open(struct session *s, const struct options *opt, const char *name,
+			bool with_reader, struct trouble *t)
+{
+	int ret;
+
+	if (s->name[0] && !strcmp(s->name, name))
+		return 0;
+	session_close(s);
+	ret = homi_open(&s->dev, name);
+	if (ret)
+		return diagnose(t, STAGE_OPEN, ret, 0, name);
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	if (!with_reader)
+		return 0;
+	ret = homi_reader_open(&s->reader, &s->dev, &opt->reader);
+	if (!ret)
+		return 0;
+	ret = no_queue(t, s, ret);
+	session_close(s);
+	return ret;
+}
+
+int session_for(struct session *s, const struct options *opt, const char *path, int fd,
+		bool with_reader, struct trouble *t)
+{
+	char name[NAME_LEN];
+	struct stat st;
+	int ret;
+
+	if (opt->device)
+		return session_open(s, opt, opt->device, with_reader, t);
+	if (fstat(fd, &st))
+		return diagnose(t, STAGE_FILE, -errno, 0, path);
+	ret = find_controller_of(&st, path, name, t);
+	if (ret)
+		return ret;
+	return session_open(s, opt, name, with_reader, t);
+}
+
+static int target_resolve(struct target *target, struct session *s, struct trouble *t)
+{
+	uint32_t reason;
+	struct stat st;
+	int ret;
+
+	if (fstat(target->fd, &st))
+		return diagnose(t, STAGE_FILE, -errno, 0, target->path);
+	/* An empty file has no blocks; the kernel has nothing to resolve. */
+	if (S_ISREG(st.st_mode) && !st.st_size)
+		return 0;
+	ret = homi_extents_open(&s->dev, target->fd, 0, 0, &target->extents, &reason);
+	if (ret)
+		return diagnose(t, STAGE_RESOLVE, ret, reason, target->path);
+	target->size = target->extents.table->file_size;
+	return 0;
+}
+
+int target_open(struct target *target, struct session *s, const struct options *opt,
+		const char *path, bool with_reader, struct trouble *t)
+{
+	int ret;
+
+	memset(target, 0, sizeof(*target));
+	target->path = path;
+	/* Not to wait for the other end of a FIFO. */
+	target->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (target->fd < 0) {
+		diagnose(t, STAGE_FILE, -errno, 0, path);
+		return t->exit = EXIT_REFUSED;
+	}
+	ret = session_for(s, opt, path, target->fd, with_reader, t);
+	if (!ret)
+		ret = target_resolve(target, s, t);
+	if (ret)
+		close(target->fd);
+	return ret;
+}
+
+void target_close(struct target *target, struct session *s)
+{
+	if (target->extents.table)
+		homi_extents_close(&s->dev, &target->extents);
+	close(target->fd);
+}
+
+/* Lets the caller's errors pass by those of the queue. */
+struct delivery {
+	homi_deliver_fn deliver;
+	void *arg;
+	int err;
+};
+
+static int pass_on(void *arg, uint64_t offset, const void *data, size_t length)
+{
+	struct delivery *d = arg;
+
+	d->err = d->deliver(d->arg, offset, data, length);
+	return d->err;
+}
+
+static int lost(struct target *target, struct trouble *t)
+{
+	if (homi_extent_get_state(target->extents.table) != HOMI_EXTENT_VALID)
+		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
+				   "%s: somebody wants to write to the file, so its blocks were given back",
+				   target->path);
+	return trouble_set(t, EXIT_LOST, -ESTALE, "run again",
+			   "%s: the controller was reset, and the queue lost by that",
+			   target->path);
+}
+
+static int failed_io(struct target *target, const struct homi_pump_stats *stats,
+		     struct trouble *t)
+{
+	return trouble_set(t, EXIT_IO, -EIO, "\"dmesg\" and \"nvme smart-log\" may tell more",
+			   "%s: NVMe status %#x (type %u, code %#x) for block %llu, file offset %llu",
+			   target->path, stats->status, HOMI_STATUS_SCT(stats->status),
+			   HOMI_STATUS_SC(stats->status),
+			   (unsigned long long)stats->error_slba,
+			   (unsigned long long)stats->error_offset);
+}
+
+int target_read(struct target *target, struct session *s, unsigned int flags,
+		homi_deliver_fn deliver, void *arg, struct homi_pump_stats *stats,
+		struct trouble *t)
+{
+	struct delivery d = { .deliver = deliver, .arg = arg };
+	int ret;
+
+	memset(stats, 0, sizeof(*stats));
+	if (!target->extents.table)
+		return 0;
+	ret = homi_reader_read(s->reader, &target->extents, 0, target->size, flags, pass_on, &d);
+	homi_reader_get_stats(s->reader, stats);
+	if (!ret)
+		return 0;
+	if (d.err)
+		return diagnose(t, STAGE_FILE, d.err, 0, target->path);
+	if (ret == -ESTALE)
+		return lost(target, t);
+	if (ret == -EIO && stats->status)
+		return failed_io(target, stats, t);
+	return diagnose(t, STAGE_READ, ret, 0, target->path);
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Errors in words. The first row that fits is taken; a row of a stage that names
+ * a reason wants that reason.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+struct row {
+	enum stage stage;
+	int err;
+	uint32_t reason;
+	int exit;
+	const char *text;	/* after "SUBJECT: "; NULL: strerror or the reason */
+	const char *advice;
+};
+
+static const char no_module[] = "load the module: modprobe homi (\"homi check\" tells what is missing)";
+
+static const struct row rows[] = {
+	{ STAGE_OPEN, ENOENT, 0, EXIT_REFUSED, "homi has no such controller",
+	  "see \"homi list\" for the controllers there are" },
+	{ STAGE_OPEN, EACCES, 0, EXIT_REFUSED, "you may not open this controller's device",
+	  "run as root, or join the group that owns /dev/homi/*" },
+	{ STAGE_OPEN, ENODEV, 0, EXIT_REFUSED, "the controller is gone", "" },
+	{ STAGE_OPEN, ENXIO, 0, EXIT_REFUSED, "the controller is gone", "" },
+	{ STAGE_OPEN, ENOTTY, 0, EXIT_USAGE, "this is not a homi device",
+	  "name a controller such as nvme0, or /dev/homi/nvme0" },
+
+	{ STAGE_QUEUE, EPERM, 0, EXIT_REFUSED, "a raw queue needs CAP_SYS_RAWIO",
+	  "run as root: a raw queue is equivalent to root" },
+	{ STAGE_QUEUE, ENOMEM, 0, EXIT_REFUSED, "not enough memory, or over RLIMIT_MEMLOCK",
+	  "raise \"ulimit -l\", or pin less with --depth and --bs" },
+	{ STAGE_QUEUE, EAGAIN, 0, EXIT_LOST, "the controller is still resetting",
+	  "try again later; \"dmesg\" may tell why it resets" },
+	{ STAGE_QUEUE, EOPNOTSUPP, 0, EXIT_REFUSED, "no queue can be had on this controller",
+	  "\"homi info\" and \"homi check\" tell why" },
+	{ STAGE_QUEUE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
+	{ STAGE_QUEUE, EIO, 0, EXIT_IO, "the controller refused to create a queue",
+	  "\"dmesg\" may tell more" },
+
+	{ STAGE_RESOLVE, EPERM, 0, EXIT_REFUSED,
+	  "the blocks of a file are told to its owner only, or with CAP_LEASE", "run as root" },
+	{ STAGE_RESOLVE, EAGAIN, HOMI_REASON_WRITER, EXIT_REFUSED, NULL,
+	  "see who: fuser -v FILE; close it there and try again" },
+	{ STAGE_RESOLVE, EAGAIN, HOMI_REASON_LEASE, EXIT_REFUSED, NULL,
+	  "see who: /proc/locks; try again when it is gone" },
+	{ STAGE_RESOLVE, EAGAIN, 0, EXIT_LOST, "the controller is resetting, or queues are being recalled",
+	  "try again" },
+	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_LEASES_OFF, EXIT_REFUSED, NULL,
+	  "sysctl fs.leases-enable=1" },
+	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_OTHER_DEVICE, EXIT_REFUSED, NULL,
+	  "leave out -d, or name the controller that the file is on" },
+	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_IMMUTABLE, EXIT_REFUSED, NULL, "chattr -i FILE" },
+	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_SWAPFILE, EXIT_REFUSED, NULL, "swapoff FILE" },
+	{ STAGE_RESOLVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
+
+	{ STAGE_READ, ETIMEDOUT, 0, EXIT_IO, "a command did not complete in time; its queue was deleted",
+	  "the controller can be used further; --timeout allows more time" },
+	{ STAGE_READ, ENODEV, 0, EXIT_LOST, "the controller was removed", "" },
+	{ STAGE_READ, EPROTO, 0, EXIT_IO, "the controller completed a command that was never sent",
+	  "please report this, with the controller's model and firmware" },
+	{ STAGE_READ, EAGAIN, 0, EXIT_LOST, "the controller is still resetting", "try again later" },
+	{ STAGE_READ, ENOSPC, 0, EXIT_LOST, "the queue was lost, and no spare one is left", "try again later" },
+};
+
+static bool fits(const struct row *row, enum stage stage, int err, uint32_t reason)
+{
+	return row->stage == stage && row->err == -err &&
+	       (!row->reason || row->reason == reason);
+}
+
+const char *no_spare_advice(const struct homi_ctrl_info *info, char *buf, size_t len)
+{
+	if (info->out_queues_lent)
+		snprintf(buf, len, "%u of %u granted queues are lent to others: end one of these",
+			 info->out_queues_lent, info->out_queues_granted);
+	else if (info->out_queues_granted < 2)
+		snprintf(buf, len, "the controller grants %u queue pair, which the kernel needs",
+			 info->out_queues_granted);
+	else
+		snprintf(buf, len, "the kernel may use all %u granted queues (one for each possible CPU, and nvme.write_queues, nvme.poll_queues): free some by lowering these two, or by booting with possible_cpus=N, N below %u",
+			 info->out_queues_granted, info->out_queues_granted);
+	return buf;
+}
+
+static const char *module_advice(const char *advice)
+{
+	return access("/sys/module/homi", F_OK) ? no_module : advice;
+}
+
+int diagnose(struct trouble *t, enum stage stage, int err, uint32_t reason, const char *subject)
+{
+	const char *text = reason ? homi_strreason(reason) : strerror(-err);
+	const char *advice = "";
+	size_t i;
+
+	t->exit = EXIT_REFUSED;
+	if (stage == STAGE_READ || stage == STAGE_FILE)
+		t->exit = EXIT_IO;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (!fits(&rows[i], stage, err, reason))
+			continue;
+		t->exit = rows[i].exit;
+		if (rows[i].text && !reason)
+			text = rows[i].text;
+		advice = rows[i].advice;
+		break;
+	}
+	if (stage == STAGE_OPEN && err == -ENOENT)
+		advice = module_advice(advice);
+	t->err = err;
+	t->reason = reason;
+	snprintf(t->text, sizeof(t->text), "%s: %s", subject, text);
+	snprintf(t->advice, sizeof(t->advice), "%s", advice);
+	return t->exit;
+}
+
+int trouble_set(struct trouble *t, int code, int err, const char *advice, const char *format, ...)
+{
+	va_list args;
+
+	t->exit = code;
+	t->err = err;
+	t->reason = 0;
+	va_start(args, format);
+	vsnprintf(t->text, sizeof(t->text), format, args);
+	va_end(args);
+	snprintf(t->advice, sizeof(t->advice), "%s", advice);
+	return code;
+}
+
+void trouble_print(const struct trouble *t)
+{
+	complain(0, "%s", t->text);
+	if (t->advice[0])
+		fprintf(stderr, "      %s\n", t->advice);
+}
+
+struct json_object *trouble_json(const struct trouble *t)
+{
+	struct json_object *o = json_object_new_object();
+
+	add_string(o, "text", t->text);
+	add_string(o, "advice", t->advice[0] ? t->advice : NULL);
+	add_string(o, "errno", t->err ? strerrorname_np(-t->err) : NULL);
+	add_number(o, "reason", t->reason);
+	return o;
+}
+
+int trouble_report(const struct trouble *t, const struct options *opt)
+{
+	struct json_object *o;
+
+	trouble_print(t);
+	if (opt->json) {
+		o = json_object_new_object();
+		json_object_object_add(o, "error", trouble_json(t));
+		print_json(o);
+	}
+	return t->exit;
+}
