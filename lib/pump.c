@@ -421,20 +421,6 @@ static int run(struct homi_pump *pump)
 	return 0;
 }
 
-/* Forgets what was done but not handed out, when a read stopped early. */
-static void reset_slots(struct homi_pump *pump)
-{
-	uint32_t i;
-
-	for (i = 0; i < pump->config.depth; i++) {
-		pump->slots[i].state = SLOT_FREE;
-		pump->free[i] = i;
-	}
-	pump->free_count = pump->config.depth;
-	pump->head = 0;
-	pump->tail = 0;
-}
-
 int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source,
 		   uint64_t offset, uint64_t length, unsigned int flags,
 		   homi_deliver_fn deliver, void *arg)
@@ -468,6 +454,6 @@ int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source
 		pump->broken = ret;
 		return ret;
 	}
-	reset_slots(pump);
+	/* Nothing is in flight, so each slot was handed out and is free. */
 	return pump->stop;
 }

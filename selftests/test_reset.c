@@ -126,6 +126,50 @@ TEST(same_budget_afterwards)
 	ASSERT_EQ(before.out_features, after.out_features);
 }
 
+/*
+ * The pages of a lost queue are not the ones that they were: the doorbell page has the doorbells
+ * of the live queues too, and through it nobody may ring one of them.
+ */
+TEST(lost_pages_lead_nowhere)
+{
+	const uint32_t mark = 0x600dcafe, at = PAGE / 4 - 1;
+	int fd = homi_open();
+	struct ring lost_ring, ring;
+	struct dma dma;
+	struct stock stock;
+	struct sqe sqe;
+	struct cqe cqe;
+
+	need_queues(fd, 2);
+	stock_open(&stock);
+	ring_open(&lost_ring, fd, 8);
+	/* with pages that are mapped in, and that only a zap takes away */
+	ASSERT_EQ(0, fault_of(lost_ring.db, false));
+	if (lost_ring.shadow)
+		ASSERT_EQ(0, fault_of(lost_ring.shadow, false) + fault_of(lost_ring.event, false));
+	reset();
+	create_again(&ring, fd, 8);
+	dma_new(&dma, fd, PAGE);
+	sqe = sqe_rw(NVME_READ, &stock.area, 0, PAGE, &dma, 0, NULL);
+	ring_post(&ring, &sqe);
+	if (ring.shadow) {
+		((volatile uint32_t *)lost_ring.shadow)[at] = mark;
+		((volatile uint32_t *)lost_ring.event)[at] = mark;
+		ASSERT(((volatile uint32_t *)ring.shadow)[at] != mark);
+		ASSERT(((volatile uint32_t *)ring.event)[at] != mark);
+		*(volatile uint32_t *)((char *)ring.shadow + ring.q.out_sq_shadow_offset) =
+			ring.sq_tail;
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	*(volatile uint32_t *)((char *)lost_ring.db + ring.q.out_sq_db_offset) = ring.sq_tail;
+	ASSERT_EQ(RING_TIMEOUT, ring_poll(&ring, &cqe, 300));
+	/* The same by the live queue's own page works. */
+	ring_doorbell(&ring);
+	ASSERT_EQ(0, ring_poll(&ring, &cqe, 5000));
+	ASSERT_EQ(0, cqe.status >> 1);
+	ASSERT_SAME(stock.copy, dma.va, PAGE);
+}
+
 static void post_many(struct ring *ring, struct stock *stock, struct dma *dma, struct dma *list)
 {
 	struct sqe sqe = sqe_rw(NVME_READ, &stock->area, 0, max_step(ring->fd), dma, 0, list);
@@ -188,50 +232,6 @@ TEST(lent_queues_are_lost)
 	ASSERT_EQ(0, ring_copy(&ring, NVME_READ, &stock.area, 0, AREA, &dma, &list, max_step(fd)));
 	ASSERT_SAME(dma.va, stock.copy, AREA);
 	ASSERT(ring.q.out_generation > generation);
-}
-
-/*
- * The pages of a lost queue are not the ones that they were: the doorbell page has the doorbells
- * of the live queues too, and through it nobody may ring one of them.
- */
-TEST(lost_pages_lead_nowhere)
-{
-	const uint32_t mark = 0x600dcafe, at = PAGE / 4 - 1;
-	int fd = homi_open();
-	struct ring lost_ring, ring;
-	struct dma dma;
-	struct stock stock;
-	struct sqe sqe;
-	struct cqe cqe;
-
-	need_queues(fd, 2);
-	stock_open(&stock);
-	ring_open(&lost_ring, fd, 8);
-	/* with pages that are mapped in, and that only a zap takes away */
-	ASSERT_EQ(0, fault_of(lost_ring.db, false));
-	if (lost_ring.shadow)
-		ASSERT_EQ(0, fault_of(lost_ring.shadow, false) + fault_of(lost_ring.event, false));
-	reset();
-	create_again(&ring, fd, 8);
-	dma_new(&dma, fd, PAGE);
-	sqe = sqe_rw(NVME_READ, &stock.area, 0, PAGE, &dma, 0, NULL);
-	ring_post(&ring, &sqe);
-	if (ring.shadow) {
-		((volatile uint32_t *)lost_ring.shadow)[at] = mark;
-		((volatile uint32_t *)lost_ring.event)[at] = mark;
-		ASSERT(((volatile uint32_t *)ring.shadow)[at] != mark);
-		ASSERT(((volatile uint32_t *)ring.event)[at] != mark);
-		*(volatile uint32_t *)((char *)ring.shadow + ring.q.out_sq_shadow_offset) =
-			ring.sq_tail;
-	}
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	*(volatile uint32_t *)((char *)lost_ring.db + ring.q.out_sq_db_offset) = ring.sq_tail;
-	ASSERT_EQ(RING_TIMEOUT, ring_poll(&ring, &cqe, 300));
-	/* The same by the live queue's own page works. */
-	ring_doorbell(&ring);
-	ASSERT_EQ(0, ring_poll(&ring, &cqe, 5000));
-	ASSERT_EQ(0, cqe.status >> 1);
-	ASSERT_SAME(stock.copy, dma.va, PAGE);
 }
 
 /* Closed and unmapped without a DESTROY, in the middle of it all */
