@@ -71,9 +71,10 @@ static void create_again(struct ring *ring, int fd, uint32_t depth)
 static void wait_homi_live(int fd)
 {
 	uint64_t end = now_ms() + 5000;
+	uint32_t state;
 
-	while (ctrl_info(fd).out_state != HOMI_CTRL_LIVE) {
-		ASSERT_EQ(HOMI_CTRL_RESETTING, ctrl_info(fd).out_state);
+	while ((state = ctrl_info(fd).out_state) != HOMI_CTRL_LIVE) {
+		ASSERT_EQ(HOMI_CTRL_RESETTING, state);
 		ASSERT(now_ms() < end);
 		nap_ms(2);
 	}

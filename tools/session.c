@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -151,6 +153,37 @@ static int failed_io(struct target *target, const struct homi_pump_stats *stats,
 			   (unsigned long long)stats->error_offset);
 }
 
+/*
+ * When the controller is removed its rings go too, and polling them is SIGBUS.
+ * Nothing but the ring raises it in there.
+ */
+static sigjmp_buf ring_gone;
+static volatile sig_atomic_t reading;
+
+static void on_sigbus(int number)
+{
+	if (reading)
+		siglongjmp(ring_gone, 1);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+static int guarded_read(struct target *target, struct session *s, unsigned int flags,
+			struct delivery *d)
+{
+	int ret;
+
+	signal(SIGBUS, on_sigbus);
+	if (sigsetjmp(ring_gone, 1)) {
+		reading = 0;
+		return -ENODEV;
+	}
+	reading = 1;
+	ret = homi_reader_read(s->reader, &target->extents, 0, target->size, flags, pass_on, d);
+	reading = 0;
+	return ret;
+}
+
 int target_read(struct target *target, struct session *s, unsigned int flags,
 		homi_deliver_fn deliver, void *arg, struct homi_pump_stats *stats,
 		struct trouble *t)
@@ -161,7 +194,7 @@ int target_read(struct target *target, struct session *s, unsigned int flags,
 	memset(stats, 0, sizeof(*stats));
 	if (!target->extents.table)
 		return 0;
-	ret = homi_reader_read(s->reader, &target->extents, 0, target->size, flags, pass_on, &d);
+	ret = guarded_read(target, s, flags, &d);
 	homi_reader_get_stats(s->reader, stats);
 	if (!ret)
 		return 0;

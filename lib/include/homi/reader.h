@@ -9,6 +9,10 @@
  * the queue deleted; a controller reset or a recall of the extents in -ESTALE.
  * The reader stays usable after each error but -ENODEV: it makes a new queue
  * when it reads next.
+ *
+ * When the controller is removed the kernel takes the rings away, and a poll that
+ * comes before the check is SIGBUS. A program that wants to outlive a removal
+ * catches that (as tools/session.c does); it then may only close the reader.
  */
 
 #include "homi.h"
