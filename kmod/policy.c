@@ -27,7 +27,7 @@ MODULE_PARM_DESC(recall_ms, "how long a holder of file extents may hold up other
 /**
  * homi_may_queue - may the caller make a raw queue?
  *
- * A raw queue is equivalent to root: see Documentation/safety.rst.
+ * A raw queue is equivalent to root: see Documentation/safety.md.
  */
 bool homi_may_queue(void)
 {

@@ -65,7 +65,8 @@ int cmd_extents(const struct options *opt)
 	if (opt->json) {
 		table_json(&target, s.name);
 	} else {
-		printf("%s: %llu bytes on %s", target.path, (unsigned long long)target.size, s.name);
+		printf("%s: %llu bytes on %s", target.path, (unsigned long long)target.size,
+		       s.name);
 		if (target.extents.table)
 			printf(", namespace %u, blocks of %u bytes, %llu extents",
 			       target.extents.table->nsid, target.extents.table->block_size,

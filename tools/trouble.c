@@ -19,7 +19,8 @@ struct row {
 	const char *advice;
 };
 
-static const char no_module[] = "load the module: modprobe homi (\"homi check\" tells what is missing)";
+static const char no_module[] =
+	"load the module: modprobe homi (\"homi check\" tells what is missing)";
 
 static const struct row rows[] = {
 	{ STAGE_OPEN, ENOENT, 0, EXIT_REFUSED, "homi has no such controller",
@@ -49,7 +50,8 @@ static const struct row rows[] = {
 	  "see who: fuser -v FILE; close it there and try again" },
 	{ STAGE_RESOLVE, EAGAIN, HOMI_REASON_LEASE, EXIT_REFUSED, NULL,
 	  "see who: /proc/locks; try again when it is gone" },
-	{ STAGE_RESOLVE, EAGAIN, 0, EXIT_LOST, "the controller is resetting, or queues are being recalled",
+	{ STAGE_RESOLVE, EAGAIN, 0, EXIT_LOST,
+	  "the controller is resetting, or queues are being recalled",
 	  "try again" },
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_LEASES_OFF, EXIT_REFUSED, NULL,
 	  "sysctl fs.leases-enable=1" },
@@ -59,13 +61,15 @@ static const struct row rows[] = {
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_SWAPFILE, EXIT_REFUSED, NULL, "swapoff FILE" },
 	{ STAGE_RESOLVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
 
-	{ STAGE_READ, ETIMEDOUT, 0, EXIT_IO, "a command did not complete in time; its queue was deleted",
+	{ STAGE_READ, ETIMEDOUT, 0, EXIT_IO,
+	  "a command did not complete in time; its queue was deleted",
 	  "the controller can be used further; --timeout allows more time" },
 	{ STAGE_READ, ENODEV, 0, EXIT_LOST, "the controller was removed", "" },
 	{ STAGE_READ, EPROTO, 0, EXIT_IO, "the controller completed a command that was never sent",
 	  "please report this, with the controller's model and firmware" },
 	{ STAGE_READ, EAGAIN, 0, EXIT_LOST, "the controller is still resetting", "try again later" },
-	{ STAGE_READ, ENOSPC, 0, EXIT_LOST, "the queue was lost, and no spare one is left", "try again later" },
+	{ STAGE_READ, ENOSPC, 0, EXIT_LOST, "the queue was lost, and no spare one is left",
+	  "try again later" },
 };
 
 static bool fits(const struct row *row, enum stage stage, int err, uint32_t reason)

@@ -324,7 +324,8 @@ struct homi_mem_segments {
  * the doorbell, shadow and event pages are replaced by a page of memory that
  * nobody reads: stores go nowhere. QUEUE_INFO tells HOMI_QUEUE_LOST. After
  * DESTROY an access to a mapping that is left is SIGBUS, and the queue id is
- * lent to nobody until all its mappings are gone.
+ * lent to nobody until all its mappings are gone. After removal of the
+ * controller (HOMI_QUEUE_GONE) an access to a ring is SIGBUS too.
  */
 struct homi_queue_create {
 	__u32 size;

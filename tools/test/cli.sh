@@ -1,0 +1,224 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The homi command on a real controller, as TAP. Root, homi loaded; environment as
+# scripts/guest-run sets it: HOMI_CTRL, HOMI_BDEV, HOMI_EXT4, HOMI_XFS.
+set -u
+homi=$(readlink -f "$(dirname "$0")/../homi")
+: "${HOMI_CTRL:?}" "${HOMI_BDEV:?}" "${HOMI_EXT4:?}" "${HOMI_XFS:?}"
+tmp=$(mktemp -d)
+n=0
+failed=0
+
+clean_up() {
+	rm -rf "$tmp" "$HOMI_EXT4/cli" "$HOMI_XFS/cli"
+}
+trap clean_up EXIT
+
+ok() { n=$((n + 1)); echo "ok $n - $*"; }
+not_ok() {
+	n=$((n + 1))
+	failed=$((failed + 1))
+	echo "not ok $n - $*"
+	head -n 20 "$tmp/out" "$tmp/err" 2>/dev/null | sed 's/^/# /'
+}
+check() {
+	local name=$1
+
+	shift
+	if "$@"; then ok "$name"; else not_ok "$name"; fi
+}
+end() {
+	echo "1..$n"
+	[ $failed = 0 ]
+	exit
+}
+
+# gives STATUS ARGUMENT...: the exit status of homi; output is in $tmp/out and $tmp/err.
+gives() {
+	local want=$1 status=0
+
+	shift
+	"$homi" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+	[ $status = "$want" ] || { echo "status $status, not $want" >>"$tmp/err"; return 1; }
+}
+json() { jq -e "$1" "$tmp/out" >/dev/null 2>>"$tmp/err"; }
+info() { "$homi" info "$HOMI_CTRL" -o json | jq -r ".controllers[0].homi.$1"; }
+
+make_files() {
+	local dir=$1/cli i
+
+	mkdir -p "$dir"
+	head -c 9000001 /dev/urandom >"$dir/tail"
+	: >"$dir/empty"
+	echo x >"$dir/one"
+	truncate -s 5000000 "$dir/sparse"
+	# Many extents with holes between them.
+	for ((i = 0; i < 60; i++)); do
+		dd if=/dev/urandom of="$dir/sparse" bs=4096 count=3 seek=$((i * 9)) conv=notrunc status=none
+	done
+	fallocate -o 2500000 -l 1000000 -n "$dir/sparse"
+	sync -f "$dir"
+}
+
+# What filefrag says, as "offset slba" of each piece that has data, in 512 byte units.
+by_filefrag() {
+	local start
+
+	start=$(cat "/sys/class/block/$(basename "$(findmnt -no SOURCE "$(dirname "$(dirname "$1")")")")/start")
+	filefrag -v -b512 "$1" | awk -v start="$start" '
+		$1 ~ /^[0-9]+:$/ && !/unwritten/ {
+			gsub(/\.\./, " "); gsub(/:/, " ")
+			for (i = 0; i < $3 - $2 + 1; i++) print $2 + i, $4 + i + start
+		}'
+}
+by_homi() {
+	"$homi" extents -o json "$1" | jq -r '.block_size as $b | .extents[] | select(.hole | not) |
+		[.offset, .slba, .blocks, $b] | @tsv' | awk '{
+			u = $4 / 512
+			for (i = 0; i < $3 * u; i++) print $1 / 512 + i, $2 * u + i
+		}'
+}
+# Up to the end of the file: filefrag shows also what is allocated behind.
+same_blocks() {
+	by_filefrag "$1" | awk -v end="$((($(stat -c %s "$1") + 511) / 512))" '$1 < end' | sort >"$tmp/out"
+	by_homi "$1" | sort >"$tmp/err"
+	[ -s "$tmp/out" ] && cmp "$tmp/out" "$tmp/err"
+}
+
+copies() {
+	local file=$1
+
+	shift
+	gives 0 read "$@" -O "$tmp/copy" "$file" && cmp "$tmp/copy" "$file" >>"$tmp/err" &&
+		"$homi" read "$@" -O - "$file" 2>>"$tmp/err" | cmp - "$file" >>"$tmp/err"
+}
+
+# pread gives one byte wrong, which verify must find.
+finds_difference() {
+	local file=$1 at=$2
+
+	cat >"$tmp/flip.c" <<-'C'
+	#define _GNU_SOURCE
+	#include <dlfcn.h>
+	#include <stdlib.h>
+	#include <unistd.h>
+	ssize_t pread64(int fd, void *buf, size_t len, off64_t offset)
+	{
+		ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
+		ssize_t n = real(fd, buf, len, offset);
+		off64_t at = atoll(getenv("FLIP"));
+
+		if (at >= offset && at < offset + n)
+			((char *)buf)[at - offset] ^= 1;
+		return n;
+	}
+	C
+	gcc -shared -fPIC -o "$tmp/flip.so" "$tmp/flip.c" 2>"$tmp/err" || return 1
+	FLIP=$at LD_PRELOAD=$tmp/flip.so gives 1 verify -o json "$file" &&
+		json ".verified == false and .files[0].first_difference == $at"
+}
+
+refused_writer() {
+	local status
+
+	exec 9>>"$1"
+	gives 3 read -o json "$1" && json '.error.errno == "EAGAIN" and .error.reason == 27'
+	status=$?
+	exec 9>&-
+	return $status
+}
+
+# Somebody writes while the file is held by a reader whose receiver has stopped.
+gives_way() {
+	local file=$1 status
+
+	mkfifo "$tmp/pipe"
+	exec 8<>"$tmp/pipe"
+	"$homi" read "$file" -O "$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
+	status=$!
+	sleep 1
+	{ sleep 1; exec timeout 20 cat <&8 >/dev/null; } &
+	timeout 20 bash -c "echo more >>$file" || return 1
+	wait $status
+	status=$?
+	exec 8<&-
+	kill %% 2>/dev/null
+	rm "$tmp/pipe"
+	[ $status = 5 ] && grep -q "wants to write" "$tmp/err"
+}
+
+survives_resets() {
+	local file=$1 i status reader
+
+	for i in 1 2 3; do
+		"$homi" read --bs 4k --depth 2 "$file" >"$tmp/out" 2>"$tmp/err" &
+		reader=$!
+		sleep 0.2
+		echo 1 >"/sys/class/nvme/$HOMI_CTRL/reset_controller" 2>/dev/null
+		wait $reader
+		status=$?
+		[ $status = 0 ] || [ $status = 5 ] || return 1
+	done
+	gives 0 verify "$file"
+}
+
+survives_kill() {
+	local i
+
+	for i in 1 2 3 4; do
+		"$homi" read --bs 4k --depth 4 "$1" >/dev/null 2>&1 &
+		sleep 0.1$i
+		kill -9 $!
+		wait $! 2>/dev/null
+	done
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$(info queues_lent)" != 0 ] || break
+		sleep 0.5
+	done
+	[ "$(info queues_lent)" = 0 ] && gives 0 verify "$1"
+}
+
+check "list" gives 0 list -o json
+check "list names the controller" json ".controllers[] | select(.name == \"$HOMI_CTRL\") | .homi.state == \"live\""
+check "info" gives 0 info "$HOMI_CTRL"
+check "no command: status 2" gives 2
+check "unknown command: status 2" gives 2 frobnicate
+check "unknown option: status 2" gives 2 read --frobnicate x
+check "option of another command: status 2" gives 2 list --depth 3
+check "a number out of range: status 2" gives 2 read --depth 70000 x
+make_files "$HOMI_EXT4"
+make_files "$HOMI_XFS"
+for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
+	check "blocks agree with filefrag: $dir, sparse" same_blocks "$dir/cli/sparse"
+	check "blocks agree with filefrag: $dir, tail" same_blocks "$dir/cli/tail"
+done
+if [ "$(info queues_spare)" = 0 ]; then
+	check "no spare queue: status 3" gives 3 read "$HOMI_EXT4/cli/tail"
+	check "and advice what to do" grep -q "possible_cpus\|grants" "$tmp/err"
+	ok "reading # SKIP no spare queue on this controller"
+	end
+fi
+check "check" gives 0 check -o json
+check "check says so" json ".usable and .usable_controllers > 0"
+for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
+	check "verify: $dir" gives 0 verify -o json "$dir"/cli/{tail,empty,one,sparse}
+	check "verify counts: $dir" json '[.files[] | select(.match and .sha256_queue == .sha256_pread and
+		.end_ns >= .start_ns)] | length == 4'
+	check "read: $dir, tail" copies "$dir/cli/tail"
+	check "read: $dir, sparse" copies "$dir/cli/sparse"
+	check "read: $dir, small commands" copies "$dir/cli/sparse" --bs 4k --depth 1
+	check "read: $dir, large commands" copies "$dir/cli/tail" --bs 4m --depth 3
+	check "verify finds a difference: $dir" finds_difference "$dir/cli/tail" 7654321
+	check "a file that is being written: $dir" refused_writer "$dir/cli/tail"
+	check "gives way to a writer: $dir" gives_way "$dir/cli/tail"
+done
+check "a file elsewhere: status 3" gives 3 read /proc/self/status
+check "a directory: status 3" gives 3 read "$HOMI_EXT4"
+check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
+check "no such controller: status 3" gives 3 read -d nvme99 "$HOMI_EXT4/cli/one"
+check "the file onto itself: status 2" gives 2 read -O "$HOMI_EXT4/cli/one" "$HOMI_EXT4/cli/one"
+head -c 60000000 /dev/urandom >"$HOMI_EXT4/cli/large"
+sync -f "$HOMI_EXT4/cli"
+check "controller resets" survives_resets "$HOMI_EXT4/cli/large"
+check "kill -9" survives_kill "$HOMI_EXT4/cli/large"
+end
