@@ -116,7 +116,11 @@ int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
 	return 0;
 }
 
-static unsigned long homi_kernel_pfn(void *addr)
+/**
+ * homi_kernel_pfn - the page frame behind coherent DMA memory
+ * @addr: linear, or mapped by vmalloc as behind an IOMMU
+ */
+unsigned long homi_kernel_pfn(void *addr)
 {
 	if (is_vmalloc_addr(addr))
 		return vmalloc_to_pfn(addr);

@@ -302,6 +302,7 @@ void homi_doorbell_probe(struct homi_ctrl *ctrl);
 bool homi_doorbell_reachable(struct homi_ctrl *ctrl, unsigned int qid);
 int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
 		       struct homi_doorbell *db);
+unsigned long homi_kernel_pfn(void *addr);
 vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
 			       enum homi_region region, struct vm_fault *vmf);
 

@@ -109,11 +109,6 @@ int homi_nvme_load_layout(void)
 	return 0;
 }
 
-bool homi_nvme_has_layout(void)
-{
-	return layout_known;
-}
-
 /* --- admin commands --- */
 
 struct homi_admin_call {

@@ -107,7 +107,6 @@ bool homi_nvme_bound(struct pci_dev *pdev);
 bool homi_nvme_is_live(struct homi_nvme *nvme);
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev);
 void homi_nvme_detach(struct homi_nvme *nvme);
-bool homi_nvme_has_layout(void);
 int homi_nvme_load_layout(void);
 
 /* Exported by nvme-core, declared in a header that is not installed. */

@@ -8,7 +8,6 @@
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/vmalloc.h>
 
 #include "homi.h"
 #include "trace.h"
@@ -36,8 +35,8 @@ struct homi_ring {
  * @creating: its Create commands are under way; guarded by ctrl->lock. Until
  *	they are answered nobody else takes it for deleted.
  * @retried: generation in which its deletion was tried again
- * @stuck: a Create was not answered in time: only a reset can end it;
- *	guarded by delete_lock
+ * @stuck: a Create was not answered in time: only a reset can end it. Written
+ *	while @creating, read when that is over.
  * @delete_lock: held over Delete SQ and CQ, so that they are sent once
  * @sq: submission ring; guarded by ctrl->dma_lock
  * @cq: completion ring; likewise
@@ -277,13 +276,16 @@ out:
 	mutex_unlock(&q->delete_lock);
 }
 
-static void homi_queue_set_state(struct homi_queue *q, u32 state)
+/* homi_queue_move() for who does not hold the lock. */
+static bool homi_queue_set_state(struct homi_queue *q, u32 state)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	bool moved;
 
 	spin_lock(&ctrl->lock);
-	homi_queue_move(q, state);
+	moved = homi_queue_move(q, state);
 	spin_unlock(&ctrl->lock);
+	return moved;
 }
 
 /* --- the object --- */
@@ -358,10 +360,8 @@ static vm_fault_t homi_ring_fault(struct homi_queue *q, struct homi_ring *ring,
 
 	if (READ_ONCE(q->state) == HOMI_QUEUE_GONE || !addr || off >= ring->len)
 		return VM_FAULT_SIGBUS;
-	addr += off;
-	return vmf_insert_pfn(vmf->vma, vmf->address, is_vmalloc_addr(addr) ?
-			      vmalloc_to_pfn(addr) :
-			      page_to_pfn(virt_to_page(addr)));
+	return vmf_insert_pfn(vmf->vma, vmf->address,
+			      homi_kernel_pfn(addr + off));
 }
 
 static vm_fault_t homi_queue_fault(struct homi_object *obj,
@@ -415,18 +415,6 @@ static void homi_queue_answer(struct homi_queue *q,
 	cmd->out_generation = q->generation;
 }
 
-/* -EAGAIN if a reset came in between; the queue is dying then. */
-static int homi_queue_go_live(struct homi_queue *q)
-{
-	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
-	bool live;
-
-	spin_lock(&ctrl->lock);
-	live = homi_queue_move(q, HOMI_QUEUE_LIVE);
-	spin_unlock(&ctrl->lock);
-	return live ? 0 : -EAGAIN;
-}
-
 static int homi_queue_start(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
@@ -451,8 +439,9 @@ static int homi_queue_start(struct homi_queue *q)
 		ret = homi_queue_create_sq(q);
 	q->stuck = ret == -ETIMEDOUT;
 	homi_queue_hw_made(q, made);
-	if (!ret)
-		ret = homi_queue_go_live(q);
+	/* If a reset, or a recall, came in between the queue is dying. */
+	if (!ret && !homi_queue_set_state(q, HOMI_QUEUE_LIVE))
+		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
 }
 
