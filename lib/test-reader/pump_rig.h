@@ -9,7 +9,7 @@
 
 #include <homi/pump.h>
 
-#include "model.h"
+#include "model_ring.h"
 
 #define PAGE		4096u
 #define MAX_RECORDS	400
@@ -129,24 +129,13 @@ static int make_file(struct rig *rig, const struct shape *shape)
 	return 0;
 }
 
-static int make_ring(struct rig *rig, uint32_t depth, bool shadow)
+static int make_ring(struct rig *rig, uint32_t depth)
 {
-	struct homi_ring_config rc = { .depth = depth };
+	struct homi_ring_config rc;
 
 	rig->users = malloc((depth - 1) * sizeof(*rig->users));
 	rig->cids = malloc((depth - 1) * sizeof(*rig->cids));
-	rc.sq = rig->model.sq;
-	rc.cq = rig->model.cq;
-	rc.users = rig->users;
-	rc.free_cids = rig->cids;
-	rc.sq_doorbell = &rig->model.sq_doorbell;
-	rc.cq_doorbell = &rig->model.cq_doorbell;
-	if (shadow) {
-		rc.sq_shadow = &rig->model.sq_shadow;
-		rc.sq_event = &rig->model.sq_event;
-		rc.cq_shadow = &rig->model.cq_shadow;
-		rc.cq_event = &rig->model.cq_event;
-	}
+	rc = model_ring_config(&rig->model, rig->users, rig->cids);
 	return homi_ring_init(&rig->ring, &rc);
 }
 
@@ -159,7 +148,7 @@ static int make_rig(struct rig *rig, const struct shape *shape)
 	};
 
 	memset(rig, 0, sizeof(*rig));
-	if (model_init(&rig->model, &mc) || make_ring(rig, mc.depth, shape->shadow) ||
+	if (model_init(&rig->model, &mc) || make_ring(rig, mc.depth) ||
 	    make_file(rig, shape))
 		return -1;
 	rig->config.ring = &rig->ring;

@@ -18,7 +18,7 @@
 
 #include <homi/ring.h>
 
-#include "model.h"
+#include "model_ring.h"
 
 #define DEPTH		128
 #define IO_SIZE		4096
@@ -179,14 +179,7 @@ static int setup(struct model *m, struct homi_ring *ring, uint8_t **buffers, boo
 	model_map(m, BUFFERS_DMA, *buffers, MAX_BATCH * IO_SIZE);
 	for (i = 0; i < BLOCKS; i++)
 		memcpy(m->data + i * BLOCK_SIZE, &i, sizeof(i));
-	rc = (struct homi_ring_config) {
-		.sq = m->sq, .cq = m->cq, .users = users, .free_cids = cids, .depth = DEPTH,
-		.sq_doorbell = &m->sq_doorbell, .cq_doorbell = &m->cq_doorbell,
-		.sq_shadow = shadow ? &m->sq_shadow : NULL,
-		.sq_event = shadow ? &m->sq_event : NULL,
-		.cq_shadow = shadow ? &m->cq_shadow : NULL,
-		.cq_event = shadow ? &m->cq_event : NULL,
-	};
+	rc = model_ring_config(m, users, cids);
 	return homi_ring_init(ring, &rc);
 }
 

@@ -9,7 +9,7 @@
 
 #include <homi/ring.h>
 
-#include "model.h"
+#include "model_ring.h"
 
 #define RIG_DMA		0x7f0000000000ull
 #define RIG_BUFFERS	8192u
@@ -41,7 +41,7 @@ __attribute__((unused)) static int rig_init(struct rig *rig, uint32_t depth, boo
 		.depth = depth, .page_size = 4096, .block_size = block_size,
 		.blocks = RIG_BLOCKS, .shadow = shadow, .reorder = reorder, .linger = linger,
 	};
-	struct homi_ring_config rc = { .depth = depth };
+	struct homi_ring_config rc;
 
 	if (model_init(&rig->model, &config))
 		return -1;
@@ -54,18 +54,7 @@ __attribute__((unused)) static int rig_init(struct rig *rig, uint32_t depth, boo
 		return -1;
 	memset(rig->buffer, 0, RIG_BUFFERS * RIG_BUFFER);
 	model_map(&rig->model, RIG_DMA, rig->buffer, RIG_BUFFERS * RIG_BUFFER);
-	rc.sq = rig->model.sq;
-	rc.cq = rig->model.cq;
-	rc.users = rig->users;
-	rc.free_cids = rig->cids;
-	rc.sq_doorbell = &rig->model.sq_doorbell;
-	rc.cq_doorbell = &rig->model.cq_doorbell;
-	if (shadow) {
-		rc.sq_shadow = &rig->model.sq_shadow;
-		rc.sq_event = &rig->model.sq_event;
-		rc.cq_shadow = &rig->model.cq_shadow;
-		rc.cq_event = &rig->model.cq_event;
-	}
+	rc = model_ring_config(&rig->model, rig->users, rig->cids);
 	return homi_ring_init(&rig->ring, &rc);
 }
 
