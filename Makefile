@@ -11,6 +11,7 @@ B ?= fastpath
 PREFIX ?= /usr/local
 DESTDIR ?=
 UDEVDIR ?= /usr/lib/udev/rules.d
+SYSUSERSDIR ?= /usr/lib/sysusers.d
 export PREFIX DESTDIR
 
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
@@ -48,6 +49,7 @@ install: lib tools
 	$(MAKE) -C lib install
 	$(MAKE) -C tools install
 	install -D -m 644 scripts/60-homi.rules $(DESTDIR)$(UDEVDIR)/60-homi.rules
+	install -D -m 644 scripts/homi.sysusers $(DESTDIR)$(SYSUSERSDIR)/homi.conf
 	install -D -m 644 include/uapi/linux/homi.h $(DESTDIR)$(PREFIX)/include/linux/homi.h
 
 dkms-install:
