@@ -8,6 +8,7 @@
 #define _HOMI_COMPAT_H
 
 #include <linux/version.h>
+#include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 
@@ -59,6 +60,13 @@ static inline int homi_compat_pin(unsigned long start, int nr,
 }
 #else
 #define homi_compat_pin pin_user_pages_fast
+#endif
+
+/* --- eventfd --- */
+
+/* 6.8, 3652117f8548 ("eventfd: simplify eventfd_signal()") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define eventfd_signal(ctx) eventfd_signal(ctx, 1)
 #endif
 
 /* --- nvme --- */

@@ -160,6 +160,31 @@ out:
 	return ret;
 }
 
+/**
+ * homi_ctrl_renew_qid - may a queue id that was lent be used again now?
+ * @ctrl: the controller; its lock is held
+ * @qid: lent before a reset
+ *
+ * 0, or a negative errno; -ENOSPC if the controller came back with fewer.
+ */
+int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid)
+{
+	unsigned int limit;
+	u32 reason;
+	int ret;
+
+	lockdep_assert_held(&ctrl->lock);
+	ret = homi_ctrl_status(ctrl);
+	if (!ret && ctrl->hook_generation != ctrl->generation)
+		ret = -EAGAIN;
+	if (ret)
+		return ret;
+	limit = homi_ctrl_limit(ctrl, &reason);
+	if (reason && reason != HOMI_REASON_NO_SPARE)
+		return -EOPNOTSUPP;
+	return qid > limit || qid <= ctrl->kernel_queues ? -ENOSPC : 0;
+}
+
 void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
 {
 	spin_lock(&ctrl->lock);
@@ -302,6 +327,7 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 		ctrl->granted = granted;
 		ctrl->reach = homi_ctrl_reach(ctrl);
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
+		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
 	wake_up_all(&ctrl->wait);
@@ -549,6 +575,7 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
 	spin_lock(&ctrl->lock);
 	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
 	ctrl->reason = reason;
+	homi_ctrl_news(ctrl);
 	spin_unlock(&ctrl->lock);
 	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
 	wake_up_all(&ctrl->wait);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Read-only state in debugfs: homi/nvmeN/state and homi/nvmeN/queues.
+ * In debugfs: homi/nvmeN/state and homi/nvmeN/queues to look at, and
+ * homi/nvmeN/fault, by which tests make queue creation and deletion go wrong.
  */
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
+#include <linux/uaccess.h>
 
 #include "homi.h"
 
@@ -58,6 +60,85 @@ static int homi_queues_list_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(homi_queues_list);
 
+static const char * const homi_fault_names[] = {
+	[HOMI_FAULT_NONE] = "none",
+	[HOMI_FAULT_FAIL] = "fail",
+	[HOMI_FAULT_HANG] = "hang",
+	[HOMI_FAULT_LOSE] = "lose",
+};
+
+/**
+ * homi_fault_take - has a test anything to say about an admin command?
+ * @ctrl: the controller
+ * @opcode: of the command, which is about to be sent
+ */
+enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode)
+{
+	enum homi_fault mode = HOMI_FAULT_NONE;
+
+	spin_lock(&ctrl->lock);
+	if (ctrl->fault.count && ctrl->fault.opcode == opcode) {
+		ctrl->fault.count--;
+		mode = ctrl->fault.mode;
+	}
+	spin_unlock(&ctrl->lock);
+	return mode;
+}
+
+static int homi_fault_show(struct seq_file *m, void *unused)
+{
+	struct homi_ctrl *ctrl = m->private;
+
+	spin_lock(&ctrl->lock);
+	seq_printf(m, "%#x %s %u\n", ctrl->fault.opcode,
+		   homi_fault_names[ctrl->fault.mode], ctrl->fault.count);
+	spin_unlock(&ctrl->lock);
+	return 0;
+}
+
+/* "OPCODE none|fail|hang|lose COUNT": so many of homi's commands from now on */
+static ssize_t homi_fault_write(struct file *file, const char __user *ubuf,
+				size_t len, loff_t *pos)
+{
+	struct homi_ctrl *ctrl = file_inode(file)->i_private;
+	char buf[32], name[8];
+	u32 count;
+	int mode;
+	u8 opcode;
+
+	if (len >= sizeof(buf))
+		return -EINVAL;
+	if (copy_from_user(buf, ubuf, len))
+		return -EFAULT;
+	buf[len] = '\0';
+	if (sscanf(buf, "%hhi %7s %u", &opcode, name, &count) != 3)
+		return -EINVAL;
+	mode = match_string(homi_fault_names, ARRAY_SIZE(homi_fault_names),
+			    name);
+	if (mode < 0)
+		return -EINVAL;
+	spin_lock(&ctrl->lock);
+	ctrl->fault.opcode = opcode;
+	ctrl->fault.mode = mode;
+	ctrl->fault.count = count;
+	spin_unlock(&ctrl->lock);
+	return len;
+}
+
+static int homi_fault_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, homi_fault_show, inode->i_private);
+}
+
+static const struct file_operations homi_fault_fops = {
+	.owner = THIS_MODULE,
+	.open = homi_fault_open,
+	.read = seq_read,
+	.write = homi_fault_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
 /**
  * homi_debugfs_add - show a controller that is attached
  * @ctrl: stays as it is until homi_debugfs_del()
@@ -72,6 +153,8 @@ void homi_debugfs_add(struct homi_ctrl *ctrl)
 			    &homi_state_fops);
 	debugfs_create_file("queues", 0400, ctrl->debugfs, ctrl,
 			    &homi_queues_list_fops);
+	debugfs_create_file("fault", 0600, ctrl->debugfs, ctrl,
+			    &homi_fault_fops);
 }
 
 /* Waits for whoever is reading. */

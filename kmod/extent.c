@@ -50,7 +50,17 @@ static vm_fault_t homi_extent_fault(struct homi_object *obj,
 	return 0;
 }
 
+/* Of a published one, which has a table. */
+static bool homi_extent_has_news(struct homi_object *obj)
+{
+	struct homi_extent_obj *e = container_of(obj, struct homi_extent_obj,
+						 obj);
+
+	return READ_ONCE(e->table->state) != HOMI_EXTENT_VALID;
+}
+
 static const struct homi_object_ops homi_extent_ops = {
+	.has_news = homi_extent_has_news,
 	.revoke = homi_extent_end,
 	.free = homi_extent_free,
 	.region_size = homi_extent_region_size,

@@ -158,12 +158,18 @@ static struct file *homi_extent_let_go(struct homi_extent_obj *e)
 
 static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 {
+	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
+
 	lockdep_assert_held(&e->lock);
 	if (!e->table)
 		return;
 	WRITE_ONCE(e->table->generation, e->table->generation + 1);
 	/* A reader that sees the new state also sees the new generation. */
 	smp_store_release(&e->table->state, state);
+	spin_lock(&ctrl->lock);
+	homi_event_signal(ctrl, e->obj.event);
+	spin_unlock(&ctrl->lock);
+	wake_up_all(&ctrl->wait);
 }
 
 /*
@@ -198,6 +204,7 @@ static void homi_extent_recall(struct work_struct *work)
 	mutex_lock(&e->lock);
 	if (!e->ended && !e->warned) {
 		e->warned = true;
+		atomic_inc(&e->obj.ctx->recalled);
 		homi_extent_set_state(e, HOMI_EXTENT_RECALLED);
 		queue_delayed_work(homi_recall_wq, &e->recall,
 				   msecs_to_jiffies(READ_ONCE(homi_recall_ms)));
@@ -252,6 +259,8 @@ void homi_extent_end(struct homi_object *obj)
 
 	mutex_lock(&e->lock);
 	e->ended = true;
+	if (e->warned)
+		atomic_dec(&obj->ctx->recalled);
 	if (!e->fenced)
 		file = homi_extent_let_go(e);
 	cancelled = cancel_delayed_work(&e->recall);

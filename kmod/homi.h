@@ -48,9 +48,19 @@
  *   the queue is known to be deleted or the controller disabled
  */
 
+struct eventfd_ctx;
 struct homi_ctx;
 struct homi_object;
 struct homi_queue;
+struct poll_table_struct;
+
+/* What tests do to queue creation and deletion, see debugfs.c */
+enum homi_fault {
+	HOMI_FAULT_NONE,
+	HOMI_FAULT_FAIL,	/* not sent, an error status */
+	HOMI_FAULT_HANG,	/* not sent, no answer in time */
+	HOMI_FAULT_LOSE,	/* executed, no answer in time */
+};
 
 /**
  * struct homi_ctrl - one NVMe controller (PCI function) bound to stock nvme
@@ -88,6 +98,7 @@ struct homi_queue;
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
  *	takes dma_lock besides, so either lock is enough to walk it
  * @wait: woken when a queue becomes dead or the state changes
+ * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again
  * @debugfs: our directory
  */
@@ -126,6 +137,11 @@ struct homi_ctrl {
 	struct list_head ctxs;
 	struct list_head queues;
 	wait_queue_head_t wait;
+	struct {
+		u8 opcode;
+		enum homi_fault mode;
+		u32 count;
+	} fault;
 	struct work_struct live_work;
 	struct dentry *debugfs;
 };
@@ -144,6 +160,8 @@ struct homi_ctrl {
  * @map_lock: see above
  * @inode: private, so that all mappings of this file have one address_space
  * @park: page that doorbell mappings of lost queues lead to
+ * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
+ * @recalled: its extents that are recalled and not destroyed
  * @pid: of who opened it, in the initial pid namespace; for debugfs only
  * @dma_released: the function is off the bus and @objects were told;
  *	guarded by ctrl->lock
@@ -160,6 +178,8 @@ struct homi_ctx {
 	struct rw_semaphore map_lock;
 	struct inode *inode;
 	struct page *park;
+	struct eventfd_ctx *event;
+	atomic_t recalled;
 	pid_t pid;
 	bool dma_released;
 	struct work_struct teardown;
@@ -185,6 +205,8 @@ enum homi_region {
 
 /**
  * struct homi_object_ops - what the kinds of objects do
+ * @has_news: has what an eventfd tells of happened already? Called with
+ *	ctrl->lock held. NULL: nothing ever happens to it.
  * @is_busy: may it not be destroyed now? Called with ctx->lock held.
  * @revoke: the id is gone: stop all use. May sleep. Called once, without locks.
  * @release_dma: the function is off the bus: give back all DMA memory. Called
@@ -195,6 +217,7 @@ enum homi_region {
  *	ctx->map_lock held for reading.
  */
 struct homi_object_ops {
+	bool (*has_news)(struct homi_object *obj);
 	bool (*is_busy)(struct homi_object *obj);
 	void (*revoke)(struct homi_object *obj);
 	void (*release_dma)(struct homi_object *obj);
@@ -213,6 +236,7 @@ struct homi_object_ops {
  * @ops: of its kind
  * @published: may be looked up; guarded by the lock of ctx->objects
  * @dead: destroyed: mappings that are left get SIGBUS. Written under map_lock.
+ * @event: who is told of its news, or NULL; guarded by ctrl->lock
  */
 struct homi_object {
 	struct kref ref;
@@ -222,6 +246,7 @@ struct homi_object {
 	const struct homi_object_ops *ops;
 	bool published;
 	bool dead;
+	struct eventfd_ctx *event;
 };
 
 /* object.c */
@@ -278,11 +303,14 @@ int homi_cmd_ctrl_info(struct homi_call *call);
 int homi_cmd_ns_info(struct homi_call *call);
 void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason);
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
+int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid);
 void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);
 
 /* queue.c */
 int homi_cmd_queue_create(struct homi_call *call);
+int homi_cmd_queue_recreate(struct homi_call *call);
 int homi_cmd_queue_info(struct homi_call *call);
+bool homi_queues_any_lost(struct homi_ctx *ctx);
 void homi_queues_lost(struct homi_ctrl *ctrl, u32 state);
 void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before);
 void homi_queues_release_dma(struct homi_ctrl *ctrl);
@@ -305,6 +333,14 @@ int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
 unsigned long homi_kernel_pfn(void *addr);
 vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
 			       enum homi_region region, struct vm_fault *vmf);
+
+/* event.c */
+int homi_cmd_event_bind(struct homi_call *call);
+void homi_event_signal(struct homi_ctrl *ctrl, struct eventfd_ctx *event);
+void homi_event_drop(struct homi_ctrl *ctrl, struct eventfd_ctx **event);
+void homi_ctrl_news(struct homi_ctrl *ctrl);
+__poll_t homi_ctx_poll(struct homi_ctx *ctx, struct file *file,
+		       struct poll_table_struct *wait);
 
 /* mem.c */
 int homi_cmd_mem_register(struct homi_call *call);
@@ -330,6 +366,7 @@ void homi_debugfs_init(void);
 void homi_debugfs_exit(void);
 void homi_debugfs_add(struct homi_ctrl *ctrl);
 void homi_debugfs_del(struct homi_ctrl *ctrl);
+enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode);
 
 /* main.c */
 extern const struct file_operations homi_fops;

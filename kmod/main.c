@@ -18,8 +18,10 @@ union homi_cmd {
 	struct homi_mem_register mem_register;
 	struct homi_mem_segments mem_segments;
 	struct homi_queue_create queue_create;
+	struct homi_queue_recreate queue_recreate;
 	struct homi_queue_info queue_info;
 	struct homi_extent_resolve extent_resolve;
+	struct homi_event_bind event_bind;
 	struct homi_destroy destroy;
 };
 
@@ -71,6 +73,12 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.min_size = offsetofend(union homi_cmd, queue_create.out_generation),
 		.fn = homi_cmd_queue_create,
 	},
+	[HOMI_CMD_QUEUE_RECREATE - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, queue_recreate),
+		.min_size = offsetofend(union homi_cmd,
+					queue_recreate.out_cq_shadow_offset),
+		.fn = homi_cmd_queue_recreate,
+	},
 	[HOMI_CMD_QUEUE_INFO - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, queue_info),
 		.min_size = offsetofend(union homi_cmd, queue_info.out_generation),
@@ -80,6 +88,11 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, extent_resolve),
 		.min_size = offsetofend(union homi_cmd, extent_resolve.out_reason),
 		.fn = homi_cmd_extent_resolve,
+	},
+	[HOMI_CMD_EVENT_BIND - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, event_bind),
+		.min_size = offsetofend(union homi_cmd, event_bind.eventfd),
+		.fn = homi_cmd_event_bind,
 	},
 	[HOMI_CMD_DESTROY - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, destroy),
@@ -169,6 +182,11 @@ static int homi_fop_mmap(struct file *file, struct vm_area_struct *vma)
 	return homi_mmap(file->private_data, vma);
 }
 
+static __poll_t homi_poll(struct file *file, poll_table *wait)
+{
+	return homi_ctx_poll(file->private_data, file, wait);
+}
+
 const struct file_operations homi_fops = {
 	.owner = THIS_MODULE,
 	.open = homi_open,
@@ -176,6 +194,7 @@ const struct file_operations homi_fops = {
 	.unlocked_ioctl = homi_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.mmap = homi_fop_mmap,
+	.poll = homi_poll,
 };
 
 static int __init homi_init(void)

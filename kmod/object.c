@@ -68,6 +68,7 @@ static void homi_object_free(struct kref *ref)
 	struct homi_object *obj = container_of(ref, struct homi_object, ref);
 	struct homi_ctx *ctx = obj->ctx;
 
+	homi_event_drop(ctx->ctrl, &obj->event);
 	obj->ops->free(obj);
 	homi_ctx_put(ctx);
 }
@@ -271,6 +272,7 @@ static void homi_ctx_free(struct kref *ref)
 	spin_lock(&ctrl->lock);
 	list_del(&ctx->entry);
 	spin_unlock(&ctrl->lock);
+	homi_event_drop(ctrl, &ctx->event);
 	xa_destroy(&ctx->objects);
 	iput(ctx->inode);
 	__free_page(ctx->park);

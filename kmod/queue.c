@@ -4,6 +4,7 @@
  * rings in host memory. Long because what may end a queue (its owner, a reset, a
  * recall, a removal) has to be read against how it is made.
  */
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/sched/mm.h>
 #include <linux/seq_file.h>
@@ -17,7 +18,7 @@ enum homi_queue_hw {
 	HOMI_HW_CREATED,	/* the controller may act on it */
 };
 
-/* Before it is LIVE; user space never sees it. */
+/* Being made; user space sees it as not made, or as lost, until it is LIVE. */
 #define HOMI_QUEUE_NEW	0
 
 struct homi_ring {
@@ -41,7 +42,8 @@ struct homi_ring {
  * @sq: submission ring; guarded by ctrl->dma_lock
  * @cq: completion ring; likewise
  * @db: where its doorbells are; constant
- * @generation: of the controller when the queue id was lent; constant
+ * @generation: of the controller when the queue was made, or its id lent;
+ *	guarded by ctrl->lock
  * @qid: NVMe queue identifier, lent until the last reference; constant
  * @depth: entries; constant
  */
@@ -68,8 +70,8 @@ static const u8 homi_queue_moves[] = {
 			   BIT(HOMI_QUEUE_REVOKED) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_LIVE] = BIT(HOMI_QUEUE_LOST) | BIT(HOMI_QUEUE_REVOKED) |
 			    BIT(HOMI_QUEUE_GONE),
-	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_GONE),
-	[HOMI_QUEUE_REVOKED] = BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_REVOKED] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_GONE] = 0,
 };
 
@@ -80,12 +82,17 @@ static struct homi_queue *to_queue(struct homi_object *obj)
 
 static bool homi_queue_move(struct homi_queue *q, u32 state)
 {
+	bool news;
+
 	lockdep_assert_held(&q->obj.ctx->ctrl->lock);
 	if (!(homi_queue_moves[q->state] & BIT(state)))
 		return false;
 	trace_homi_queue_state(q->qid, q->state, state);
+	news = q->state == HOMI_QUEUE_LIVE || state == HOMI_QUEUE_GONE;
 	/* Page faults and QUEUE_INFO read it without the lock. */
 	WRITE_ONCE(q->state, state);
+	if (news && !READ_ONCE(q->obj.dead))
+		homi_event_signal(q->obj.ctx->ctrl, q->obj.event);
 	return true;
 }
 
@@ -159,7 +166,17 @@ static void homi_queue_hw_gone(struct homi_queue *q)
 	homi_object_put(&q->obj);
 }
 
-/* From here on the controller may act on it: before the first command. */
+/* From here on the controller may act on it. */
+static void homi_queue_hw_begin(struct homi_queue *q)
+{
+	lockdep_assert_held(&q->obj.ctx->ctrl->lock);
+	q->hw = HOMI_HW_CREATED;
+	q->creating = true;
+	kref_get(&q->obj.ref);
+	atomic_inc(&q->obj.ctx->dma_users);
+}
+
+/* Before the first command. */
 static int homi_queue_hw_start(struct homi_queue *q)
 {
 	struct homi_ctx *ctx = q->obj.ctx;
@@ -172,11 +189,33 @@ static int homi_queue_hw_start(struct homi_queue *q)
 	ret = homi_ctrl_status(ctrl);
 	if (!ret && (ctx->revoking || ctrl->generation != q->generation))
 		ret = -EAGAIN;
+	if (!ret)
+		homi_queue_hw_begin(q);
+	spin_unlock(&ctrl->lock);
+	mutex_unlock(&ctx->lock);
+	return ret;
+}
+
+/* Likewise for a queue that was there before, and that the caller looked up. */
+static int homi_queue_hw_restart(struct homi_queue *q)
+{
+	struct homi_ctx *ctx = q->obj.ctx;
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	int ret = -ENOENT;
+
+	/* ctx->lock: it is not being destroyed either. */
+	mutex_lock(&ctx->lock);
+	spin_lock(&ctrl->lock);
+	if (xa_load(&ctx->objects, q->obj.id) == &q->obj)
+		ret = homi_ctrl_renew_qid(ctrl, q->qid);
+	if (!ret && (q->state == HOMI_QUEUE_LIVE || q->creating))
+		ret = -EBUSY;
+	if (!ret && (q->hw != HOMI_HW_NONE || ctx->revoking))
+		ret = -EAGAIN;
 	if (!ret) {
-		q->hw = HOMI_HW_CREATED;
-		q->creating = true;
-		kref_get(&q->obj.ref);
-		atomic_inc(&ctx->dma_users);
+		homi_queue_move(q, HOMI_QUEUE_NEW);
+		q->generation = ctrl->generation;
+		homi_queue_hw_begin(q);
 	}
 	spin_unlock(&ctrl->lock);
 	mutex_unlock(&ctx->lock);
@@ -184,10 +223,12 @@ static int homi_queue_hw_start(struct homi_queue *q)
 }
 
 /*
- * The Create commands were answered, or not sent. A reset that came meanwhile
- * ended what was made before it, and nothing that was made after.
+ * The Create commands were answered, or not sent. If the controller @refused
+ * the first one there is nothing to delete. A reset that came meanwhile ended
+ * what was made before it, and nothing that was made after.
  */
-static void homi_queue_hw_made(struct homi_queue *q, bool maybe_made)
+static void homi_queue_hw_made(struct homi_queue *q, bool refused,
+			       bool maybe_made)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 	bool old;
@@ -196,8 +237,28 @@ static void homi_queue_hw_made(struct homi_queue *q, bool maybe_made)
 	q->creating = false;
 	old = ctrl->enabled_generation > q->generation;
 	spin_unlock(&ctrl->lock);
-	if (old && !maybe_made)
+	if (refused || (old && !maybe_made))
 		homi_queue_hw_gone(q);
+}
+
+/* An admin command, or what a test has asked for instead. */
+static int homi_queue_admin(struct homi_ctrl *ctrl, struct nvme_command *cmd)
+{
+	unsigned int timeout_ms = READ_ONCE(homi_delete_ms);
+	int ret;
+
+	switch (homi_fault_take(ctrl, cmd->common.opcode)) {
+	case HOMI_FAULT_FAIL:
+		return NVME_SC_INTERNAL;
+	case HOMI_FAULT_HANG:
+		msleep(timeout_ms);
+		return -ETIMEDOUT;
+	case HOMI_FAULT_LOSE:
+		ret = ctrl->ops->admin(&ctrl->nvme, cmd, timeout_ms);
+		return ret ? ret : -ETIMEDOUT;
+	default:
+		return ctrl->ops->admin(&ctrl->nvme, cmd, timeout_ms);
+	}
 }
 
 static int homi_queue_create_cq(struct homi_queue *q)
@@ -211,7 +272,7 @@ static int homi_queue_create_cq(struct homi_queue *q)
 		.create_cq.cq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG),
 	};
 
-	return ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+	return homi_queue_admin(ctrl, &cmd);
 }
 
 static int homi_queue_create_sq(struct homi_queue *q)
@@ -226,7 +287,7 @@ static int homi_queue_create_sq(struct homi_queue *q)
 		.create_sq.cqid = cpu_to_le16(q->qid),
 	};
 
-	return ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+	return homi_queue_admin(ctrl, &cmd);
 }
 
 /* 0 when the controller has no such queue any more. */
@@ -237,7 +298,7 @@ static int homi_queue_delete_one(struct homi_queue *q, u8 opcode)
 		.delete_queue.opcode = opcode,
 		.delete_queue.qid = cpu_to_le16(q->qid),
 	};
-	int ret = ctrl->ops->admin(&ctrl->nvme, &cmd, homi_delete_ms);
+	int ret = homi_queue_admin(ctrl, &cmd);
 
 	return ret == NVME_SC_QID_INVALID ? 0 : ret;
 }
@@ -380,7 +441,13 @@ static vm_fault_t homi_queue_fault(struct homi_object *obj,
 			      page_to_pfn(obj->ctx->park));
 }
 
+static bool homi_queue_has_news(struct homi_object *obj)
+{
+	return to_queue(obj)->state > HOMI_QUEUE_LIVE;
+}
+
 static const struct homi_object_ops homi_queue_ops = {
+	.has_news = homi_queue_has_news,
 	.revoke = homi_queue_revoke,
 	.release_dma = homi_queue_release_dma,
 	.free = homi_queue_free,
@@ -415,18 +482,13 @@ static void homi_queue_answer(struct homi_queue *q,
 	cmd->out_generation = q->generation;
 }
 
-static int homi_queue_start(struct homi_queue *q)
+/* After hw_start: at the controller, and LIVE; else the caller deletes it. */
+static int homi_queue_make(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
-	bool made;
+	bool refused, made;
 	int ret;
 
-	ret = homi_queue_alloc_rings(q);
-	if (ret)
-		return ret;
-	ret = homi_queue_hw_start(q);
-	if (ret)
-		return ret;
 	/* A reset marks the queue under this lock before stock goes on. */
 	spin_lock(&ctrl->lock);
 	ret = q->state == HOMI_QUEUE_NEW ?
@@ -434,15 +496,28 @@ static int homi_queue_start(struct homi_queue *q)
 	spin_unlock(&ctrl->lock);
 	if (!ret)
 		ret = homi_queue_create_cq(q);
+	refused = ret > 0;
 	made = !ret || ret == -ETIMEDOUT;
 	if (!ret)
 		ret = homi_queue_create_sq(q);
 	q->stuck = ret == -ETIMEDOUT;
-	homi_queue_hw_made(q, made);
+	homi_queue_hw_made(q, refused, made);
 	/* If a reset, or a recall, came in between the queue is dying. */
 	if (!ret && !homi_queue_set_state(q, HOMI_QUEUE_LIVE))
 		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
+}
+
+static int homi_queue_start(struct homi_queue *q)
+{
+	int ret;
+
+	ret = homi_queue_alloc_rings(q);
+	if (!ret)
+		ret = homi_queue_hw_start(q);
+	if (!ret)
+		ret = homi_queue_make(q);
+	return ret;
 }
 
 int homi_cmd_queue_create(struct homi_call *call)
@@ -487,6 +562,71 @@ err_abort:
 	return ret;
 }
 
+/* Nothing acts on them now. They go away only with the function. */
+static void homi_queue_clear_rings(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+
+	mutex_lock(&ctrl->dma_lock);
+	if (q->sq.cpu && q->cq.cpu) {
+		memset(q->sq.cpu, 0, q->sq.len);
+		memset(q->cq.cpu, 0, q->cq.len);
+	}
+	mutex_unlock(&ctrl->dma_lock);
+}
+
+static int homi_queue_remake(struct homi_queue *q)
+{
+	int ret;
+
+	ret = homi_queue_hw_restart(q);
+	if (ret)
+		return ret;
+	homi_queue_clear_rings(q);
+	ret = homi_queue_make(q);
+	if (ret) {
+		homi_queue_delete(q);
+		homi_queue_set_state(q, HOMI_QUEUE_LOST);
+		return ret;
+	}
+	/* Its mappings lead to the page of lost doorbells still. */
+	homi_object_zap(&q->obj);
+	return 0;
+}
+
+int homi_cmd_queue_recreate(struct homi_call *call)
+{
+	struct homi_queue_recreate *cmd = call->cmd;
+	struct homi_object *obj;
+	struct homi_queue *q;
+	int ret;
+
+	if (cmd->flags)
+		return -EINVAL;
+	obj = homi_object_get(call->ctx, cmd->queue_id, HOMI_OBJ_QUEUE);
+	if (!obj)
+		return -ENOENT;
+	q = to_queue(obj);
+	ret = cmd->depth == q->depth ? homi_queue_remake(q) : -EINVAL;
+	if (!ret) {
+		cmd->out_generation = q->generation;
+		cmd->out_shadow_mmap_offset = 0;
+		cmd->out_event_mmap_offset = 0;
+		cmd->out_sq_shadow_offset = 0;
+		cmd->out_cq_shadow_offset = 0;
+	}
+	if (!ret && q->db.has_shadow) {
+		cmd->out_shadow_mmap_offset =
+			homi_cookie(obj, HOMI_REGION_SHADOW);
+		cmd->out_event_mmap_offset =
+			homi_cookie(obj, HOMI_REGION_EVENT);
+		cmd->out_sq_shadow_offset = q->db.sq_shadow_offset;
+		cmd->out_cq_shadow_offset = q->db.cq_shadow_offset;
+	}
+	homi_object_put(obj);
+	return ret;
+}
+
 int homi_cmd_queue_info(struct homi_call *call)
 {
 	struct homi_queue_info *cmd = call->cmd;
@@ -499,7 +639,8 @@ int homi_cmd_queue_info(struct homi_call *call)
 	if (!obj)
 		return -ENOENT;
 	q = to_queue(obj);
-	cmd->out_state = READ_ONCE(q->state);
+	/* One that is being re-created is not back yet. */
+	cmd->out_state = READ_ONCE(q->state) ?: HOMI_QUEUE_LOST;
 	cmd->out_qid = q->qid;
 	cmd->out_depth = q->depth;
 	cmd->out_generation = q->generation;
@@ -681,6 +822,22 @@ void homi_ctx_revoke_end(struct homi_ctx *ctx)
 	mutex_lock(&ctx->lock);
 	ctx->revoking--;
 	mutex_unlock(&ctx->lock);
+}
+
+/**
+ * homi_queues_any_lost - has an open file a queue that it should look after?
+ * @ctx: the open file; ctrl->lock is held
+ */
+bool homi_queues_any_lost(struct homi_ctx *ctx)
+{
+	struct homi_queue *q;
+
+	lockdep_assert_held(&ctx->ctrl->lock);
+	list_for_each_entry(q, &ctx->ctrl->queues, entry)
+		if (q->obj.ctx == ctx && q->state > HOMI_QUEUE_LIVE &&
+		    !READ_ONCE(q->obj.dead))
+			return true;
+	return false;
 }
 
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)

@@ -26,6 +26,7 @@ static void homi_reset_quiesce(void *nvme_ctrl)
 	if (ctrl->state != HOMI_CTRL_GONE) {
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
 		ctrl->generation++;
+		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
 	homi_queues_lost(ctrl, HOMI_QUEUE_LOST);

@@ -21,6 +21,11 @@
  * know and reserved fields that are not zero are refused. Fields named out_*
  * are written by the kernel, on success and where a command says so on error.
  *
+ * poll() on the open file: POLLOUT while the controller is live and queues can
+ * be made, POLLPRI while one of its queues is lost or revoked, or one of its
+ * extents recalled, and nobody has destroyed or re-created it, POLLERR and
+ * POLLHUP when the controller is gone. EVENT_BIND tells of the same by eventfd.
+ *
  * Errors of all commands, besides those of each command:
  *
  *  - ENOTTY: the command number is unknown
@@ -57,8 +62,10 @@ enum {
 	HOMI_CMD_MEM_REGISTER = 0x82,
 	HOMI_CMD_MEM_SEGMENTS = 0x83,
 	HOMI_CMD_QUEUE_CREATE = 0x85,
+	HOMI_CMD_QUEUE_RECREATE = 0x86,
 	HOMI_CMD_QUEUE_INFO = 0x87,
 	HOMI_CMD_EXTENT_RESOLVE = 0x88,
+	HOMI_CMD_EVENT_BIND = 0x8a,
 	HOMI_CMD_DESTROY = 0x8d,
 };
 
@@ -322,7 +329,8 @@ struct homi_mem_segments {
  *
  * When a controller reset takes the queue away its rings stay as they are, and
  * the doorbell, shadow and event pages are replaced by a page of memory that
- * nobody reads: stores go nowhere. QUEUE_INFO tells HOMI_QUEUE_LOST. After
+ * nobody reads: stores go nowhere. QUEUE_INFO tells HOMI_QUEUE_LOST, and
+ * QUEUE_RECREATE brings it back. After
  * DESTROY an access to a mapping that is left is SIGBUS, and the queue id is
  * lent to nobody until all its mappings are gone. After removal of the
  * controller (HOMI_QUEUE_GONE) an access to a ring is SIGBUS too.
@@ -350,10 +358,50 @@ struct homi_queue_create {
 
 #define HOMI_QUEUE_CREATE _IO(HOMI_TYPE, HOMI_CMD_QUEUE_CREATE)
 
+/**
+ * struct homi_queue_recreate - ioctl(HOMI_QUEUE_RECREATE)
+ * @size: sizeof(struct homi_queue_recreate)
+ * @flags: must be 0
+ * @queue_id: a QUEUE that is LOST or REVOKED
+ * @depth: as in QUEUE_CREATE; another one is EINVAL
+ * @out_generation: generation it is made in now
+ * @out_shadow_mmap_offset: as in QUEUE_CREATE: the same cookie as ever, or 0 if
+ *	the controller came back without shadow doorbells
+ * @out_event_mmap_offset: likewise
+ * @out_sq_shadow_offset: as in QUEUE_CREATE
+ * @out_cq_shadow_offset: as in QUEUE_CREATE
+ *
+ * Makes the queue anew in place once the controller is live: queue identifier,
+ * rings, DMA addresses and mappings stay as they are, and mapped doorbells lead
+ * to the controller again. Both rings are zeroed: indices start at 0, the phase
+ * tag of new completions is 1. Commands that were in flight are lost and may or
+ * may not have been executed; none is executed after this returns. The caller
+ * must not touch the rings meanwhile.
+ *
+ * EAGAIN while the controller is resetting, or has not let go of the queue yet;
+ * EBUSY if the queue is not lost; ENOSPC if the controller does not grant its
+ * queue identifier any more (destroy it and create another); EIO, or EAGAIN, if
+ * the queue could not be made: it is lost as before. Needs no privilege: the
+ * descriptor gave the queue already.
+ */
+struct homi_queue_recreate {
+	__u32 size;
+	__u32 flags;
+	__u32 queue_id;
+	__u32 depth;
+	__aligned_u64 out_generation;
+	__aligned_u64 out_shadow_mmap_offset;
+	__aligned_u64 out_event_mmap_offset;
+	__u32 out_sq_shadow_offset;
+	__u32 out_cq_shadow_offset;
+};
+
+#define HOMI_QUEUE_RECREATE _IO(HOMI_TYPE, HOMI_CMD_QUEUE_RECREATE)
+
 /* struct homi_queue_info.out_state */
 enum homi_queue_state {
 	HOMI_QUEUE_LIVE = 1,
-	HOMI_QUEUE_LOST = 2,	/* by a reset; destroy it and create another */
+	HOMI_QUEUE_LOST = 2,	/* by a reset; see HOMI_QUEUE_RECREATE */
 	HOMI_QUEUE_REVOKED = 3,	/* deleted by homi: recall without an answer */
 	HOMI_QUEUE_GONE = 4,	/* the controller was removed */
 };
@@ -381,6 +429,36 @@ struct homi_queue_info {
 };
 
 #define HOMI_QUEUE_INFO _IO(HOMI_TYPE, HOMI_CMD_QUEUE_INFO)
+
+/**
+ * struct homi_event_bind - ioctl(HOMI_EVENT_BIND)
+ * @size: sizeof(struct homi_event_bind)
+ * @flags: must be 0
+ * @id: a QUEUE, an EXTENT, or 0 for the open file
+ * @eventfd: an eventfd, or -1 for none; takes the place of the one bound before
+ *
+ * The eventfd is signalled (its count goes up by one)
+ *
+ *  - for a QUEUE when it leaves HOMI_QUEUE_LIVE, but not by DESTROY;
+ *  - for an EXTENT when its table's state changes, which is when it is recalled
+ *    and when it is revoked;
+ *  - for the open file when the controller's state changes.
+ *
+ * and at once if that has happened before (for the open file: if the controller
+ * is not live), so that nothing is missed. Look at QUEUE_INFO, the table or
+ * CTRL_INFO then. The binding ends with the object; it may be replaced at any
+ * time, also when the controller is gone. EBADF: @eventfd is not open; EINVAL:
+ * it is no eventfd; EOPNOTSUPP: a MEM, to which nothing happens. Needs no
+ * privilege.
+ */
+struct homi_event_bind {
+	__u32 size;
+	__u32 flags;
+	__u32 id;
+	__s32 eventfd;
+};
+
+#define HOMI_EVENT_BIND _IO(HOMI_TYPE, HOMI_CMD_EVENT_BIND)
 
 /* struct homi_extent.flags */
 enum {

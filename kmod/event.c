@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * News for user space: eventfds, and poll() on the open file.
+ */
+#include <linux/eventfd.h>
+#include <linux/poll.h>
+
+#include "homi.h"
+
+/**
+ * homi_event_signal - tell whoever is bound to @event, if anybody is
+ * @ctrl: the controller; its lock is held
+ * @event: an object's, or an open file's
+ */
+void homi_event_signal(struct homi_ctrl *ctrl, struct eventfd_ctx *event)
+{
+	lockdep_assert_held(&ctrl->lock);
+	if (event)
+		eventfd_signal(event);
+}
+
+static void homi_event_replace(struct homi_ctrl *ctrl,
+			       struct eventfd_ctx **event,
+			       struct eventfd_ctx *next, bool at_once)
+{
+	spin_lock(&ctrl->lock);
+	swap(*event, next);
+	if (at_once)
+		homi_event_signal(ctrl, *event);
+	spin_unlock(&ctrl->lock);
+	if (next)
+		eventfd_ctx_put(next);
+}
+
+/**
+ * homi_event_drop - no news any more
+ * @ctrl: the controller
+ * @event: an object's, or an open file's
+ */
+void homi_event_drop(struct homi_ctrl *ctrl, struct eventfd_ctx **event)
+{
+	homi_event_replace(ctrl, event, NULL, false);
+}
+
+static int homi_event_bind_object(struct homi_ctx *ctx, u32 id,
+				  struct eventfd_ctx *event)
+{
+	struct homi_object *obj = homi_object_get(ctx, id, HOMI_OBJ_ANY);
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	struct eventfd_ctx *old;
+
+	if (!obj)
+		return -ENOENT;
+	if (!obj->ops->has_news) {
+		homi_object_put(obj);
+		return -EOPNOTSUPP;
+	}
+	spin_lock(&ctrl->lock);
+	old = obj->event;
+	obj->event = event;
+	if (obj->ops->has_news(obj))
+		homi_event_signal(ctrl, event);
+	spin_unlock(&ctrl->lock);
+	if (old)
+		eventfd_ctx_put(old);
+	homi_object_put(obj);
+	return 0;
+}
+
+int homi_cmd_event_bind(struct homi_call *call)
+{
+	struct homi_event_bind *cmd = call->cmd;
+	struct homi_ctx *ctx = call->ctx;
+	struct eventfd_ctx *event = NULL;
+	int ret = 0;
+
+	if (cmd->flags || cmd->eventfd < -1)
+		return -EINVAL;
+	if (cmd->eventfd >= 0) {
+		event = eventfd_ctx_fdget(cmd->eventfd);
+		if (IS_ERR(event))
+			return PTR_ERR(event);
+	}
+	if (cmd->id)
+		ret = homi_event_bind_object(ctx, cmd->id, event);
+	else
+		homi_event_replace(ctx->ctrl, &ctx->event, event,
+				   !homi_ctrl_is_live(ctx->ctrl));
+	if (ret && event)
+		eventfd_ctx_put(event);
+	return ret;
+}
+
+/**
+ * homi_ctrl_news - the controller's state has changed
+ * @ctrl: the controller; its lock is held
+ *
+ * The caller wakes @ctrl->wait when it has dropped the lock.
+ */
+void homi_ctrl_news(struct homi_ctrl *ctrl)
+{
+	struct homi_ctx *ctx;
+
+	lockdep_assert_held(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry)
+		homi_event_signal(ctrl, ctx->event);
+}
+
+/**
+ * homi_ctx_poll - what poll() says of an open file
+ * @ctx: the open file
+ * @file: it
+ * @wait: see poll_wait()
+ */
+__poll_t homi_ctx_poll(struct homi_ctx *ctx, struct file *file,
+		       struct poll_table_struct *wait)
+{
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	__poll_t mask = 0;
+
+	poll_wait(file, &ctrl->wait, wait);
+	spin_lock(&ctrl->lock);
+	if (ctrl->state == HOMI_CTRL_GONE)
+		mask |= EPOLLERR | EPOLLHUP;
+	else if (ctrl->state == HOMI_CTRL_LIVE)
+		mask |= EPOLLOUT | EPOLLWRNORM;
+	if (atomic_read(&ctx->recalled) || homi_queues_any_lost(ctx))
+		mask |= EPOLLPRI;
+	spin_unlock(&ctrl->lock);
+	return mask;
+}
