@@ -200,7 +200,6 @@ static volatile uint32_t *word_at(void *page, uint32_t offset)
 static int init_ring(struct homi_queue *queue)
 {
 	const struct homi_queue_create *c = &queue->create;
-	uint32_t cids = c->depth - 1;
 	struct homi_ring_config config = {
 		.sq = queue->sq,
 		.cq = queue->cq,
@@ -213,11 +212,8 @@ static int init_ring(struct homi_queue *queue)
 		.depth = c->depth,
 	};
 
-	queue->book = calloc(cids, sizeof(uint64_t) + sizeof(uint16_t));
-	if (!queue->book)
-		return -ENOMEM;
 	config.users = queue->book;
-	config.free_cids = (uint16_t *)(config.users + cids);
+	config.free_cids = (uint16_t *)(config.users + c->depth - 1);
 	return homi_ring_init(&queue->ring, &config) ? -EINVAL : 0;
 }
 
@@ -244,12 +240,62 @@ int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queu
 	ret = call(dev, HOMI_QUEUE_CREATE, &queue->create);
 	if (ret)
 		return ret;
-	ret = map_queue(dev, queue);
+	queue->book = calloc(depth - 1, sizeof(uint64_t) + sizeof(uint16_t));
+	ret = queue->book ? map_queue(dev, queue) : -ENOMEM;
 	if (!ret)
 		ret = init_ring(queue);
 	if (ret)
 		homi_queue_close(dev, queue);
 	return ret;
+}
+
+/* Stock may come back from a reset with shadow doorbells, or without. */
+static int remap_shadow(const struct homi_dev *dev, struct homi_queue *queue)
+{
+	const struct homi_queue_create *c = &queue->create;
+	int prot = PROT_READ | PROT_WRITE;
+	size_t page = page_size();
+	int ret;
+
+	if (!c->out_shadow_mmap_offset) {
+		unmap_region(queue->shadow, page);
+		unmap_region(queue->event, page);
+		queue->shadow = NULL;
+		queue->event = NULL;
+		return 0;
+	}
+	if (queue->shadow)
+		return 0;
+	ret = map_region(dev, c->out_shadow_mmap_offset, page, prot, &queue->shadow);
+	if (!ret)
+		ret = map_region(dev, c->out_event_mmap_offset, page, prot, &queue->event);
+	return ret;
+}
+
+int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue)
+{
+	struct homi_queue_create *c = &queue->create;
+	struct homi_queue_recreate cmd = {
+		.size = sizeof(cmd), .queue_id = c->out_queue_id, .depth = c->depth,
+	};
+	int ret = call(dev, HOMI_QUEUE_RECREATE, &cmd);
+
+	if (ret)
+		return ret;
+	c->out_generation = cmd.out_generation;
+	c->out_shadow_mmap_offset = cmd.out_shadow_mmap_offset;
+	c->out_event_mmap_offset = cmd.out_event_mmap_offset;
+	c->out_sq_shadow_offset = cmd.out_sq_shadow_offset;
+	c->out_cq_shadow_offset = cmd.out_cq_shadow_offset;
+	ret = remap_shadow(dev, queue);
+	return ret ? ret : init_ring(queue);
+}
+
+int homi_event_bind(const struct homi_dev *dev, uint32_t id, int eventfd)
+{
+	struct homi_event_bind cmd = { .size = sizeof(cmd), .id = id, .eventfd = eventfd };
+
+	return call(dev, HOMI_EVENT_BIND, &cmd);
 }
 
 int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue)

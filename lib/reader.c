@@ -8,6 +8,8 @@
 #include <homi/reader.h>
 
 #define RETRY_NS	20000000
+/* Resets that an ordered read sits out one after the other without a byte read */
+#define RESUMES		5
 
 struct homi_reader {
 	const struct homi_dev *dev;
@@ -16,6 +18,7 @@ struct homi_reader {
 	struct homi_mem mem;
 	struct homi_pump *pump;	/* NULL unless there are a queue and memory */
 	int has_queue;
+	int lost;		/* has_queue, to be made anew */
 	struct homi_pump_stats stats;
 	const struct homi_extents *extents;
 };
@@ -36,7 +39,34 @@ static int close_queue(struct homi_reader *reader)
 	if (!reader->has_queue)
 		return 0;
 	reader->has_queue = 0;
+	reader->lost = 0;
 	return homi_queue_close(reader->dev, &reader->queue);
+}
+
+/* What is in flight ends with the queue; one that a reset took has ended. */
+static void lose_queue(struct homi_reader *reader)
+{
+	if (homi_queue_check(reader->dev, &reader->queue) != -ESTALE) {
+		close_queue(reader);
+		return;
+	}
+	homi_pump_free(reader->pump);
+	reader->pump = NULL;
+	reader->lost = 1;
+}
+
+static int try_queue(struct homi_reader *reader)
+{
+	int ret;
+
+	if (!reader->has_queue)
+		return homi_queue_open(reader->dev, reader->config.depth + 1, &reader->queue);
+	ret = homi_queue_recreate(reader->dev, &reader->queue);
+	if (ret && ret != -EAGAIN) {
+		close_queue(reader);
+		ret = -EAGAIN;
+	}
+	return ret;
 }
 
 /* A controller that resets, or a recall that is under way, is waited for. */
@@ -46,16 +76,19 @@ static int open_queue(struct homi_reader *reader)
 	uint64_t left = reader->config.timeout_ms * 1000000ull;
 	int ret;
 
-	if (reader->has_queue)
+	if (reader->has_queue && !reader->lost)
 		return 0;
 	for (;;) {
-		ret = homi_queue_open(reader->dev, reader->config.depth + 1, &reader->queue);
+		ret = try_queue(reader);
 		if (ret != -EAGAIN || left < RETRY_NS)
 			break;
 		nanosleep(&nap, NULL);
 		left -= RETRY_NS;
 	}
-	reader->has_queue = !ret;
+	if (!ret) {
+		reader->has_queue = 1;
+		reader->lost = 0;
+	}
 	return ret;
 }
 
@@ -147,6 +180,26 @@ int homi_reader_open(struct homi_reader **out, const struct homi_dev *dev,
 	return ret;
 }
 
+static int read_once(struct homi_reader *reader, const struct homi_pump_source *source,
+		     uint64_t offset, uint64_t length, unsigned int flags,
+		     homi_deliver_fn deliver, void *arg)
+{
+	struct homi_pump_stats *sum = &reader->stats, stats;
+	int ret = open_pump(reader);
+
+	if (ret)
+		return ret;
+	ret = homi_pump_read(reader->pump, source, offset, length, flags, deliver, arg);
+	homi_pump_get_stats(reader->pump, &stats);
+	stats.ios += sum->ios;
+	stats.bytes += sum->bytes;
+	stats.hole_bytes += sum->hole_bytes;
+	*sum = stats;
+	if (homi_pump_is_broken(reader->pump))
+		lose_queue(reader);
+	return ret;
+}
+
 int homi_reader_read(struct homi_reader *reader, const struct homi_extents *extents,
 		     uint64_t offset, uint64_t length, unsigned int flags,
 		     homi_deliver_fn deliver, void *arg)
@@ -156,18 +209,23 @@ int homi_reader_read(struct homi_reader *reader, const struct homi_extents *exte
 		.records = table->records, .count = table->count, .nsid = table->nsid,
 		.block_size = table->block_size, .file_size = table->file_size,
 	};
+	unsigned int tries = RESUMES;
+	uint64_t done = 0;
 	int ret;
 
 	memset(&reader->stats, 0, sizeof(reader->stats));
 	reader->extents = extents;
-	ret = open_pump(reader);
-	if (ret)
-		return ret;
-	ret = homi_pump_read(reader->pump, &source, offset, length, flags, deliver, arg);
-	homi_pump_get_stats(reader->pump, &reader->stats);
-	/* What is in flight ends with the queue. */
-	if (homi_pump_is_broken(reader->pump))
-		close_queue(reader);
+	for (;;) {
+		ret = read_once(reader, &source, offset + done, length - done, flags, deliver, arg);
+		/* Only what comes in order can be gone on with. */
+		if (ret != -ESTALE || !reader->lost || (flags & HOMI_PUMP_ANY_ORDER) ||
+		    homi_extent_get_state(table) != HOMI_EXTENT_VALID)
+			break;
+		tries = reader->stats.bytes > done ? RESUMES : tries - 1;
+		done = reader->stats.bytes;
+		if (!tries)
+			break;
+	}
 	/* Data that were read before the blocks were given away may be mixed. */
 	if (!ret && homi_extent_get_state(table) == HOMI_EXTENT_REVOKED)
 		ret = -ESTALE;

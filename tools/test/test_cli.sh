@@ -165,6 +165,19 @@ survives_resets() {
 	gives 0 verify "$file"
 }
 
+# What is read in order goes on where it was.
+goes_on() {
+	local file=$1 i reader
+
+	"$homi" verify --bs 4k --depth 2 -o json "$file" >"$tmp/out" 2>"$tmp/err" &
+	reader=$!
+	for ((i = 0; i < 4; i++)); do
+		sleep 0.4
+		echo 1 >"/sys/class/nvme/$HOMI_CTRL/reset_controller" 2>/dev/null
+	done
+	wait $reader && json '.verified'
+}
+
 survives_kill() {
 	local i
 
@@ -244,5 +257,6 @@ else
 	ok "a stalled drive # SKIP no QEMU monitor to stall it with"
 fi
 check "controller resets" survives_resets "$HOMI_EXT4/cli/large"
+check "controller resets, in order" goes_on "$HOMI_EXT4/cli/large"
 check "kill -9" survives_kill "$HOMI_EXT4/cli/large"
 end

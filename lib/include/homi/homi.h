@@ -144,6 +144,25 @@ int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queu
  */
 int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue);
 
+/**
+ * homi_queue_recreate - makes a lost or revoked queue anew, in place
+ *
+ * @queue->ring begins afresh: no command is outstanding, and what was in flight
+ * may or may not have been executed. -EAGAIN while the controller resets,
+ * -EBUSY if the queue is not lost; -ENOSPC: not to be had any more, close it.
+ * After any error the queue is as lost as before.
+ */
+int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue);
+
+/**
+ * homi_event_bind - an eventfd is told of what happens to an object
+ * @dev: the controller
+ * @id: of a queue (@create.out_queue_id) or of struct homi_extents, or 0 for the
+ *	state of the controller
+ * @eventfd: or -1 to end it; see HOMI_EVENT_BIND
+ */
+int homi_event_bind(const struct homi_dev *dev, uint32_t id, int eventfd);
+
 /** homi_get_queue_info - state of a queue, lost ones included */
 int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
 			struct homi_queue_info *info);

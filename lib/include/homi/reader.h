@@ -6,7 +6,8 @@
  * Reads files through a queue pair of its own: a pump with the kernel below it.
  *
  * Every wait has a bound. A command that never completes ends in -ETIMEDOUT with
- * the queue deleted; a controller reset or a recall of the extents in -ESTALE.
+ * the queue deleted; a recall of the extents in -ESTALE. A controller reset is
+ * waited for, and the read goes on, if it is in file order; else -ESTALE.
  * The reader stays usable after each error but -ENODEV: it makes a new queue
  * when it reads next.
  *
@@ -45,7 +46,8 @@ int homi_reader_open(struct homi_reader **reader, const struct homi_dev *dev,
  *
  * No command is in flight when it returns. -ESTALE with an extent table whose
  * state is not HOMI_EXTENT_VALID: somebody wants to write to the file. -ESTALE
- * else: the queue was lost by a reset.
+ * else: the queue was lost by a reset, with HOMI_PUMP_ANY_ORDER, or by several
+ * resets in a row.
  */
 int homi_reader_read(struct homi_reader *reader, const struct homi_extents *extents,
 		     uint64_t offset, uint64_t length, unsigned int flags,
