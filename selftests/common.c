@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,14 +15,22 @@
 
 #include "common.h"
 
-#define RECALL_MS	"/sys/module/homi/parameters/recall_ms"
+#define PARAMETER	"/sys/module/homi/parameters/%s"
 
 char *skip_reason;
-static char recall_ms[16];	/* as it was before the first test */
+/* What tests change, and what it was before the first one */
+static struct parameter {
+	const char *name;
+	char value[16];
+} parameters[] = { { .name = "recall_ms" }, { .name = "delete_ms" } };
 
 __attribute__((constructor)) static void common_init(void)
 {
-	sysfs_read(recall_ms, sizeof(recall_ms), "%s", RECALL_MS);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(parameters); i++)
+		sysfs_read(parameters[i].value, sizeof(parameters[i].value), PARAMETER,
+			   parameters[i].name);
 	skip_reason = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (skip_reason == MAP_FAILED)
 		abort();
@@ -176,6 +185,30 @@ uint64_t part_start(dev_t dev)
 	return start > 0 ? start * 512ull : 0;
 }
 
+static void restore_parameters(void)
+{
+	char path[128], now[16];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(parameters); i++) {
+		snprintf(path, sizeof(path), PARAMETER, parameters[i].name);
+		if (parameters[i].value[0] && sysfs_read(now, sizeof(now), "%s", path) &&
+		    strcmp(now, parameters[i].value))
+			sysfs_write(path, parameters[i].value);
+	}
+	snprintf(path, sizeof(path), FAULT, ctrl_name());
+	sysfs_write(path, "0 none 0");
+}
+
+static void set_parameter(const char *name, unsigned int value)
+{
+	char path[128], text[16];
+
+	snprintf(path, sizeof(path), PARAMETER, name);
+	snprintf(text, sizeof(text), "%u", value);
+	ASSERT(sysfs_write(path, text));
+}
+
 /*
  * Between two tests no queue is lent: what a test made must be gone with its process. Deletion
  * may go on after the last close, for as long as a controller takes to answer or to reset.
@@ -183,13 +216,11 @@ uint64_t part_start(dev_t dev)
 const char *check_clean(void)
 {
 	static char text[96];
-	char now[sizeof(recall_ms)] = "";
 	struct homi_ctrl_info info = { .size = sizeof(info) };
 	uint64_t end = now_ms() + 10000;
 	int fd, err = -ENOENT;
 
-	if (recall_ms[0] && sysfs_read(now, sizeof(now), "%s", RECALL_MS) && strcmp(now, recall_ms))
-		sysfs_write(RECALL_MS, recall_ms);
+	restore_parameters();
 	do {
 		fd = open(dev_path(), O_RDWR | O_CLOEXEC);
 		if (fd >= 0) {
@@ -209,10 +240,12 @@ const char *check_clean(void)
 
 void set_recall_ms(unsigned int ms)
 {
-	char text[16];
+	set_parameter("recall_ms", ms);
+}
 
-	snprintf(text, sizeof(text), "%u", ms);
-	ASSERT(sysfs_write(RECALL_MS, text));
+void set_delete_ms(unsigned int ms)
+{
+	set_parameter("delete_ms", ms);
 }
 
 void become_nobody(void)
@@ -379,6 +412,31 @@ int destroy(int fd, uint32_t id)
 	struct homi_destroy cmd = { .size = sizeof(cmd), .id = id };
 
 	return homi_call(fd, HOMI_DESTROY, &cmd);
+}
+
+int event_bind(int fd, uint32_t id, int eventfd)
+{
+	struct homi_event_bind cmd = { .size = sizeof(cmd), .id = id, .eventfd = eventfd };
+
+	return homi_call(fd, HOMI_EVENT_BIND, &cmd);
+}
+
+short poll_fd(int fd, short events, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	ASSERT(poll(&p, 1, ms) >= 0);
+	return p.revents;
+}
+
+uint64_t event_wait(int eventfd, unsigned int ms)
+{
+	uint64_t count;
+
+	if (!poll_fd(eventfd, POLLIN, ms))
+		return 0;
+	ASSERT_EQ(sizeof(count), read(eventfd, &count, sizeof(count)));
+	return count;
 }
 
 /* Skips the test where the controller has not got so many queues to lend. */

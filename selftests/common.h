@@ -71,9 +71,12 @@ const char *base_name(const char *path);
 uint32_t bdev_nsid(void);
 uint32_t bdev_block_size(void);
 uint64_t part_start(dev_t dev);
-/* What a test left behind, or NULL; and undoes set_recall_ms(). */
+/* What a test left behind, or NULL; undoes what is set here, and ends faults. */
 const char *check_clean(void);
 void set_recall_ms(unsigned int ms);
+void set_delete_ms(unsigned int ms);
+/* Of a controller, by which admin commands are made to go wrong */
+#define FAULT	"/sys/kernel/debug/homi/%s/fault"
 void become_nobody(void);
 int child_status(pid_t pid);
 void fill_random(void *buf, size_t size, uint64_t seed);
@@ -95,6 +98,11 @@ int mem_segments(int fd, uint32_t id, struct homi_segment *segments, uint32_t *c
 int extent_resolve(int fd, int file, uint64_t offset, uint64_t length,
 		   struct homi_extent_resolve *answer);
 int destroy(int fd, uint32_t id);
+int event_bind(int fd, uint32_t id, int eventfd);
+/* Count of an eventfd since it was read last, 0 if nothing came within @ms */
+uint64_t event_wait(int eventfd, unsigned int ms);
+/* What poll() says of @fd, waiting up to @ms for one of @events */
+short poll_fd(int fd, short events, int ms);
 void need_queues(int fd, unsigned int count);
 
 /* Controller state as stock nvme tells it */

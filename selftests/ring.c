@@ -61,6 +61,29 @@ int ring_destroy(struct ring *ring)
 	return destroy(ring->fd, ring->q.out_queue_id);
 }
 
+int ring_recreate(struct ring *ring)
+{
+	struct homi_queue_recreate cmd = {
+		.size = sizeof(cmd),
+		.queue_id = ring->q.out_queue_id,
+		.depth = ring->q.depth,
+	};
+	int err = homi_call(ring->fd, HOMI_QUEUE_RECREATE, &cmd);
+
+	if (err)
+		return err;
+	ASSERT_EQ(ring->q.out_shadow_mmap_offset, cmd.out_shadow_mmap_offset);
+	ASSERT_EQ(ring->q.out_event_mmap_offset, cmd.out_event_mmap_offset);
+	ASSERT_EQ(ring->q.out_sq_shadow_offset, cmd.out_sq_shadow_offset);
+	ASSERT_EQ(ring->q.out_cq_shadow_offset, cmd.out_cq_shadow_offset);
+	ring->q.out_generation = cmd.out_generation;
+	ring->sq_tail = 0;
+	ring->sq_head = 0;
+	ring->cq_head = 0;
+	ring->cq_phase = 1;
+	return 0;
+}
+
 bool ring_full(const struct ring *ring)
 {
 	return (ring->sq_tail + 1) % ring->q.depth == ring->sq_head;

@@ -60,6 +60,8 @@ void ring_map(struct ring *ring);
 void ring_unmap(struct ring *ring);
 void ring_open(struct ring *ring, int fd, uint32_t depth);
 int ring_destroy(struct ring *ring);
+/* In place, with the mappings that there are; 0 or -errno */
+int ring_recreate(struct ring *ring);
 bool ring_full(const struct ring *ring);
 void ring_post(struct ring *ring, const struct sqe *sqe);
 void ring_doorbell(struct ring *ring);

@@ -69,6 +69,17 @@ LAYOUT(homi_queue_create, out_sq_shadow_offset, 88);
 LAYOUT(homi_queue_create, out_cq_shadow_offset, 92);
 LAYOUT(homi_queue_create, out_generation, 96);
 LENGTH(homi_queue_create, 104);
+LAYOUT(homi_queue_recreate, queue_id, 8);
+LAYOUT(homi_queue_recreate, depth, 12);
+LAYOUT(homi_queue_recreate, out_generation, 16);
+LAYOUT(homi_queue_recreate, out_shadow_mmap_offset, 24);
+LAYOUT(homi_queue_recreate, out_event_mmap_offset, 32);
+LAYOUT(homi_queue_recreate, out_sq_shadow_offset, 40);
+LAYOUT(homi_queue_recreate, out_cq_shadow_offset, 44);
+LENGTH(homi_queue_recreate, 48);
+LAYOUT(homi_event_bind, id, 8);
+LAYOUT(homi_event_bind, eventfd, 12);
+LENGTH(homi_event_bind, 16);
 LAYOUT(homi_queue_info, queue_id, 8);
 LAYOUT(homi_queue_info, out_state, 12);
 LAYOUT(homi_queue_info, out_qid, 16);
@@ -148,6 +159,22 @@ static int good_queue_create(void *buf)
 	return ctrl_info(fx.fd).out_queues_spare ? 0 : -ENOSPC;
 }
 
+/* The fixture's queue is live. */
+static int good_queue_recreate(void *buf)
+{
+	struct homi_queue_recreate *cmd = buf;
+
+	cmd->queue_id = fx.queue ? fx.queue : 77;
+	cmd->depth = 2;
+	return fx.queue ? -EBUSY : -ENOENT;
+}
+
+static int good_event_bind(void *buf)
+{
+	((struct homi_event_bind *)buf)->eventfd = -1;
+	return 0;
+}
+
 static int good_queue_info(void *buf)
 {
 	((struct homi_queue_info *)buf)->queue_id = fx.queue ? fx.queue : 77;
@@ -190,9 +217,11 @@ static const struct row rows[] = {
 	ROW(MEM_SEGMENTS, mem_segments, 0, NONE, NONE),
 	ROW(QUEUE_CREATE, queue_create, 0, offsetof(struct homi_queue_create, __reserved),
 	    offsetof(struct homi_queue_create, out_queue_id)),
+	ROW(QUEUE_RECREATE, queue_recreate, 0, NONE, NONE),
 	ROW(QUEUE_INFO, queue_info, 0, NONE, NONE),
 	ROW(EXTENT_RESOLVE, extent_resolve, 0, offsetof(struct homi_extent_resolve, __reserved),
 	    offsetof(struct homi_extent_resolve, out_extent_id)),
+	ROW(EVENT_BIND, event_bind, 0, NONE, NONE),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 
