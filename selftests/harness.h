@@ -8,6 +8,7 @@
  * behind in the kernel. Included by one file per program, the one that has the tests.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <signal.h>
@@ -51,6 +52,36 @@ static void test_add(const char *name, void (*run)(void), unsigned int seconds)
 
 #define TEST(id)	TEST_TIMEOUT(id, TEST_SECONDS)
 
+/* Where in the kernel each process is that sleeps there and cannot be killed. */
+static void test_show_stuck(void)
+{
+	char line[512], path[64], state;
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	FILE *f;
+
+	while (proc && (entry = readdir(proc))) {
+		snprintf(path, sizeof(path), "/proc/%.16s/stat", entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		state = '?';
+		if (fscanf(f, "%*d (%127[^)]) %c", line, &state) == 2 && state == 'D')
+			printf("# %s (%s) is stuck:\n", entry->d_name, line);
+		fclose(f);
+		if (state != 'D')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%.16s/stack", entry->d_name);
+		f = fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f))
+			printf("#   %s", line);
+		if (f)
+			fclose(f);
+	}
+	if (proc)
+		closedir(proc);
+}
+
 /* Waits for the test's process, and kills it with all its children when time is over. */
 static int test_wait(pid_t pid, unsigned int seconds, bool *timed_out)
 {
@@ -65,7 +96,8 @@ static int test_wait(pid_t pid, unsigned int seconds, bool *timed_out)
 			kill(-pid, SIGKILL);
 			end += 20000;
 		} else if (now_ms() > end) {
-			return -1;	/* stuck in the kernel */
+			test_show_stuck();
+			return -1;
 		}
 		nanosleep(&nap, NULL);
 	}
