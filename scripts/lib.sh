@@ -4,9 +4,11 @@
 
 HOMI_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 HOMI_CACHE=${HOMI_CACHE:-${HOME:-/root}/.cache/homi}
+# Distribution kernels, and with the one that is built here to watch for every mistake.
 HOMI_KERNELS="6.1 6.12"
+HOMI_MATRIX="$HOMI_KERNELS watch"
 HOMI_ME=${0##*/}
-export HOMI_ROOT HOMI_CACHE HOMI_KERNELS
+export HOMI_ROOT HOMI_CACHE HOMI_KERNELS HOMI_MATRIX
 
 say() { echo "$HOMI_ME: $*" >&2; }
 die() { say "$*"; exit 1; }
@@ -16,7 +18,7 @@ kernel_meta() {
 	case $1 in
 	6.1) echo linux-headers-amd64 ;;
 	6.12) echo linux-headers-6.12-amd64 ;;
-	*) die "no kernel '$1' in the matrix ($HOMI_KERNELS)" ;;
+	*) die "no package of kernel '$1' is known" ;;
 	esac
 }
 
@@ -24,12 +26,16 @@ kernel_meta() {
 kernel_paths() {
 	local dir
 
-	kernel_meta "$1" >/dev/null || exit 1
+	case " $HOMI_MATRIX " in
+	*" $1 "*) ;;
+	*) die "no kernel '$1' in the matrix ($HOMI_MATRIX)" ;;
+	esac
 	dir=$HOMI_CACHE/kernels/$1/current
 	[ -f "$dir/abi" ] || die "kernel $1 is not in $HOMI_CACHE: run scripts/setup"
 	dir=$(readlink -f "$dir")
 	K_VERSION=$(cat "$dir/abi")
 	K_VMLINUZ=$dir/boot/vmlinuz-$K_VERSION
 	K_MODULES=$dir/lib/modules/$K_VERSION
-	K_BUILD=/usr/src/linux-headers-$K_VERSION
+	K_BUILD=$dir/build
+	[ -d "$K_BUILD" ] || K_BUILD=/usr/src/linux-headers-$K_VERSION
 }
