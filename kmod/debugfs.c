@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * In debugfs: homi/nvmeN/state and homi/nvmeN/queues to look at, and
- * homi/nvmeN/fault, by which tests make queue creation and deletion go wrong.
+ * homi/nvmeN/fault and homi/quiesce_ms, by which tests make queue creation and
+ * deletion go wrong and resets slow.
  */
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/seq_file.h>
 #include <linux/uaccess.h>
 
@@ -83,6 +85,17 @@ enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode)
 	}
 	spin_unlock(&ctrl->lock);
 	return mode;
+}
+
+static u32 homi_quiesce_ms;
+
+/* A reset that sleeps in our wrapper for as long as a test wants, at most 10 s */
+void homi_fault_hold(void)
+{
+	u32 ms = READ_ONCE(homi_quiesce_ms);
+
+	if (ms)
+		msleep(min(ms, 10000U));
 }
 
 static int homi_fault_show(struct seq_file *m, void *unused)
@@ -167,6 +180,8 @@ void homi_debugfs_del(struct homi_ctrl *ctrl)
 void homi_debugfs_init(void)
 {
 	homi_debugfs_root = debugfs_create_dir("homi", NULL);
+	debugfs_create_u32("quiesce_ms", 0600, homi_debugfs_root,
+			   &homi_quiesce_ms);
 }
 
 void homi_debugfs_exit(void)

@@ -367,6 +367,7 @@ void homi_debugfs_exit(void);
 void homi_debugfs_add(struct homi_ctrl *ctrl);
 void homi_debugfs_del(struct homi_ctrl *ctrl);
 enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode);
+void homi_fault_hold(void);
 
 /* main.c */
 extern const struct file_operations homi_fops;

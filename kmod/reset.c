@@ -20,6 +20,7 @@ static void homi_reset_quiesce(void *nvme_ctrl)
 {
 	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
 
+	homi_fault_hold();
 	if (!ctrl)
 		return;
 	spin_lock(&ctrl->lock);
