@@ -194,6 +194,36 @@ void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
 	spin_unlock(&ctrl->lock);
 }
 
+/**
+ * homi_ctrl_each_ctx - call a function for each open file
+ * @ctrl: the controller
+ * @fn: may sleep
+ * @arg: for @fn
+ *
+ * References keep the walk going while the lock is dropped. A file that is
+ * opened meanwhile is met too: it is added at the end.
+ */
+void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
+			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg)
+{
+	struct homi_ctx *ctx, *prev = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
+		if (!kref_get_unless_zero(&ctx->ref))
+			continue;
+		spin_unlock(&ctrl->lock);
+		if (prev)
+			homi_ctx_put(prev);
+		fn(ctx, arg);
+		prev = ctx;
+		spin_lock(&ctrl->lock);
+	}
+	spin_unlock(&ctrl->lock);
+	if (prev)
+		homi_ctx_put(prev);
+}
+
 static u32 homi_ctrl_iommu(struct homi_ctrl *ctrl)
 {
 	struct iommu_domain *domain;
@@ -213,7 +243,7 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	unsigned int limit;
 	size_t len;
 
-	if (cmd->flags || cmd->__reserved)
+	if (cmd->flags)
 		return -EINVAL;
 	cmd->out_features = 0;
 	cmd->out_iommu = HOMI_IOMMU_NONE;
@@ -238,6 +268,7 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	cmd->out_queues_granted = ctrl->granted;
 	cmd->out_queues_kernel = min(ctrl->kernel_queues, ctrl->granted);
 	cmd->out_queues_lent = ctrl->lent;
+	cmd->out_queues_reserved = ctrl->reserved;
 	limit = homi_ctrl_limit(ctrl, &cmd->out_reason);
 	if (limit > ctrl->kernel_queues + ctrl->lent)
 		cmd->out_queues_spare = limit - ctrl->kernel_queues -
@@ -403,6 +434,7 @@ static void homi_ctrl_read_queues(struct homi_ctrl *ctrl)
 		ctrl->kernel_queues = HOMI_MAX_QID;
 		ctrl->reason = HOMI_REASON_NO_BTF;
 	}
+	ctrl->stock_max = ctrl->kernel_queues;
 	if (!homi_nvme_hooked())
 		ctrl->reason = HOMI_REASON_NO_HOOK;
 	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT))
@@ -417,6 +449,7 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	if (!ctrl)
 		return ERR_PTR(-ENOMEM);
 	ctrl->ops = &homi_nvme_stock_ops;
+	mutex_init(&ctrl->reserve_lock);
 	mutex_init(&ctrl->identify_lock);
 	mutex_init(&ctrl->dma_lock);
 	spin_lock_init(&ctrl->lock);

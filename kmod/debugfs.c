@@ -47,7 +47,7 @@ static int homi_state_show(struct seq_file *m, void *unused)
 	seq_printf(m, "lent %u\n",
 		   bitmap_weight(ctrl->qids, HOMI_MAX_QID + 1));
 	list_for_each_entry(ctx, &ctrl->ctxs, entry)
-		seq_printf(m, "file pid %d dma_users %d%s\n", ctx->pid,
+		seq_printf(m, "file pid %d dma_users %d%s\n", pid_nr(ctx->pid),
 			   atomic_read(&ctx->dma_users),
 			   ctx->dma_released ? " dma_released" : "");
 	spin_unlock(&ctrl->lock);

@@ -24,6 +24,7 @@
 /*
  * DOC: Locks, outer first
  *
+ *   ctrl->reserve_lock		mutex: one RESERVE at a time, its reset included
  *   device_lock(&pdev->dev)	attach and unbind of one controller
  *   homi_ctrls_lock		mutex: the list of controllers, their minors
  *   ctx->lock			mutex: which objects of an open file are visible
@@ -79,6 +80,7 @@ enum homi_fault {
  * @max_transfer: MDTS in bytes, 0 for none
  * @max_depth: CAP.MQES + 1
  * @reason: enum homi_reason why this controller never lends; fixed at attach
+ * @reserve_lock: see above
  * @identify_lock: one Identify at a time for all who may ask, so that the few
  *	admin commands there are stay free for stock and for deletions
  * @dma_lock: see above
@@ -90,7 +92,12 @@ enum homi_fault {
  * @hook_generation: generation in which it was last seen to be live. It is
  *	lent from only while all these are the same: each hook is known to run.
  * @granted: I/O queue pairs granted, read again after each reset
- * @kernel_queues: highest queue id that stock could ever take
+ * @kernel_queues: highest queue id that stock could take. With a reservation
+ *	in this generation, else ever; it is never on or above an id in @qids.
+ * @stock_max: highest queue id that stock could ever take; fixed at attach
+ * @stock_short: stock asked for more queues than it was left
+ * @reserved: queue pairs that stock leaves, as of the last enabling
+ * @reserve_wanted: likewise, to be tried at the next one
  * @reach: highest queue id whose doorbells can be reached
  * @lent: number of bits in @qids
  * @qids: one bit per queue id lent or quarantined
@@ -121,6 +128,7 @@ struct homi_ctrl {
 	u64 max_transfer;
 	u32 max_depth;
 	u32 reason;
+	struct mutex reserve_lock;	/* see "Locks" */
 	struct mutex identify_lock;	/* outermost */
 	struct mutex dma_lock;	/* see "Locks" */
 	bool gone;
@@ -131,6 +139,10 @@ struct homi_ctrl {
 	u64 hook_generation;
 	u32 granted;
 	u32 kernel_queues;
+	u32 stock_max;
+	bool stock_short;
+	u32 reserved;
+	u32 reserve_wanted;
 	u32 reach;
 	u32 lent;
 	unsigned long *qids;
@@ -162,7 +174,7 @@ struct homi_ctrl {
  * @park: page that doorbell mappings of lost queues lead to
  * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
  * @recalled: its extents that are recalled and not destroyed
- * @pid: of who opened it, in the initial pid namespace; for debugfs only
+ * @pid: of who opened it; to be shown only
  * @dma_released: the function is off the bus and @objects were told;
  *	guarded by ctrl->lock
  * @teardown: finishes a close that had to wait for the controller
@@ -180,7 +192,7 @@ struct homi_ctx {
 	struct page *park;
 	struct eventfd_ctx *event;
 	atomic_t recalled;
-	pid_t pid;
+	struct pid *pid;
 	bool dma_released;
 	struct work_struct teardown;
 };
@@ -305,6 +317,8 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason);
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
 int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid);
 void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);
+void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
+			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg);
 
 /* queue.c */
 int homi_cmd_queue_create(struct homi_call *call);
@@ -317,6 +331,8 @@ void homi_queues_release_dma(struct homi_ctrl *ctrl);
 void homi_queues_retry(struct homi_ctrl *ctrl);
 void homi_ctx_revoke_queues(struct homi_ctx *ctx);
 void homi_ctx_revoke_end(struct homi_ctx *ctx);
+u32 homi_ctx_take_queues(struct homi_ctx *ctx);
+void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder);
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
 
 /* doorbell.c */
@@ -351,10 +367,17 @@ int homi_cmd_extent_resolve(struct homi_call *call);
 int homi_extent_init(void);
 void homi_extent_exit(void);
 
+/* reserve.c */
+int homi_cmd_reserve(struct homi_call *call);
+int homi_cmd_holders(struct homi_call *call);
+u32 homi_reserve_ask(struct homi_ctrl *ctrl, u32 asked);
+u32 homi_reserve_share(struct homi_ctrl *ctrl, u32 asked, u32 got);
+
 /* policy.c */
 extern unsigned int homi_delete_ms;
 extern unsigned int homi_recall_ms;
 bool homi_may_queue(void);
+bool homi_may_administer(void);
 bool homi_may_attach(struct pci_dev *pdev);
 
 /* reset.c */

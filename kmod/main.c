@@ -22,7 +22,9 @@ union homi_cmd {
 	struct homi_queue_info queue_info;
 	struct homi_extent_resolve extent_resolve;
 	struct homi_event_bind event_bind;
+	struct homi_reserve reserve;
 	struct homi_destroy destroy;
+	struct homi_holders holders;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -50,7 +52,8 @@ struct homi_cmd_row {
 static const struct homi_cmd_row homi_cmds[] = {
 	[HOMI_CMD_CTRL_INFO - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, ctrl_info),
-		.min_size = offsetofend(union homi_cmd, ctrl_info.__reserved),
+		.min_size = offsetofend(union homi_cmd,
+					ctrl_info.out_queues_reserved),
 		.fn = homi_cmd_ctrl_info,
 	},
 	[HOMI_CMD_NS_INFO - HOMI_CMD_BASE] = {
@@ -94,10 +97,20 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.min_size = offsetofend(union homi_cmd, event_bind.eventfd),
 		.fn = homi_cmd_event_bind,
 	},
+	[HOMI_CMD_RESERVE - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, reserve),
+		.min_size = offsetofend(union homi_cmd, reserve.out_generation),
+		.fn = homi_cmd_reserve,
+	},
 	[HOMI_CMD_DESTROY - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, destroy),
 		.min_size = offsetofend(union homi_cmd, destroy.__reserved),
 		.fn = homi_cmd_destroy,
+	},
+	[HOMI_CMD_HOLDERS - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, holders),
+		.min_size = offsetofend(union homi_cmd, holders.out_busy),
+		.fn = homi_cmd_holders,
 	},
 };
 

@@ -602,13 +602,33 @@ static bool homi_wrap_state(struct nvme_ctrl *ctrl, int state)
 	return changed;
 }
 
+/*
+ * Ask for more than stock does, and keep the rest. A controller that fails the
+ * larger number is asked for stock's own: it must not lose all its queues by us.
+ */
+static int homi_count_shared(struct nvme_ctrl *ctrl, int *count)
+{
+	int asked = *count, more = homi_events->ask(ctrl, asked), ret;
+
+	*count = more;
+	ret = nvme_set_queue_count(ctrl, count);
+	if (!ret && *count <= 0 && more != asked) {
+		*count = asked;
+		ret = nvme_set_queue_count(ctrl, count);
+	}
+	/* 0: a degraded controller, which stock gives no I/O queue then. */
+	if (!ret && *count > 0)
+		*count = homi_events->share(ctrl, asked, *count);
+	return ret;
+}
+
 /* Stock comes here after it disabled and enabled the controller. */
 static int homi_wrap_count(struct nvme_ctrl *ctrl, int *count)
 {
 	int ret;
 
 	homi_events->reenabled(ctrl);
-	ret = nvme_set_queue_count(ctrl, count);
+	ret = homi_count_shared(ctrl, count);
 	homi_hook_leave(HOOK_COUNT);
 	return ret;
 }

@@ -86,6 +86,9 @@ extern const struct homi_nvme_ops homi_nvme_stock_ops;
  * struct homi_nvme_events - news from the interposition; all may sleep
  * @quiesce: stock is about to disable @ctrl (or to find it dead)
  * @reenabled: @ctrl was disabled and enabled again: no old queue exists
+ * @ask: stock wants to ask for @asked queue pairs; answers how many to ask for
+ * @share: of these @got were granted; answers how many stock may have of them,
+ *	at least 1 and at most @asked
  * @resumed: @ctrl became LIVE; not necessarily by a reset: after the activation
  *	of a firmware it is quiesced and resumed without being disabled
  * @live: @ctrl is up after a reset; its namespaces are being scanned
@@ -94,6 +97,8 @@ extern const struct homi_nvme_ops homi_nvme_stock_ops;
 struct homi_nvme_events {
 	void (*quiesce)(void *ctrl);
 	void (*reenabled)(void *ctrl);
+	u32 (*ask)(void *ctrl, u32 asked);
+	u32 (*share)(void *ctrl, u32 asked, u32 got);
 	void (*resumed)(void *ctrl);
 	void (*live)(void *ctrl);
 	void (*dead)(void *ctrl);

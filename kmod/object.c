@@ -247,7 +247,7 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	mutex_init(&ctx->lock);
 	init_rwsem(&ctx->map_lock);
 	atomic_set(&ctx->dma_users, 0);
-	ctx->pid = task_tgid_nr(current);
+	ctx->pid = get_task_pid(current, PIDTYPE_TGID);
 	ctx->ctrl = homi_ctrl_get(ctrl);
 	spin_lock(&ctrl->lock);
 	list_add_tail(&ctx->entry, &ctrl->ctxs);
@@ -275,6 +275,7 @@ static void homi_ctx_free(struct kref *ref)
 	homi_event_drop(ctrl, &ctx->event);
 	xa_destroy(&ctx->objects);
 	iput(ctx->inode);
+	put_pid(ctx->pid);
 	__free_page(ctx->park);
 	kfree(ctx);
 	homi_ctrl_put(ctrl);

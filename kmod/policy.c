@@ -34,6 +34,15 @@ bool homi_may_queue(void)
 	return capable(CAP_SYS_RAWIO);
 }
 
+/**
+ * homi_may_administer - may the caller take queues from the stock driver, or
+ *	from other holders?
+ */
+bool homi_may_administer(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
 static bool homi_listed(const char *list, const char *name)
 {
 	size_t len = strlen(name);

@@ -44,6 +44,8 @@ struct homi_ring {
  * @db: where its doorbells are; constant
  * @generation: of the controller when the queue was made, or its id lent;
  *	guarded by ctrl->lock
+ * @taken: an administrator took it back: it is not made anew; guarded by
+ *	ctrl->lock
  * @qid: NVMe queue identifier, lent until the last reference; constant
  * @depth: entries; constant
  */
@@ -60,6 +62,7 @@ struct homi_queue {
 	struct homi_ring cq;
 	struct homi_doorbell db;
 	u64 generation;
+	bool taken;
 	unsigned int qid;
 	u32 depth;
 };
@@ -208,6 +211,8 @@ static int homi_queue_hw_restart(struct homi_queue *q)
 	spin_lock(&ctrl->lock);
 	if (xa_load(&ctx->objects, q->obj.id) == &q->obj)
 		ret = homi_ctrl_renew_qid(ctrl, q->qid);
+	if (!ret && q->taken)
+		ret = -ESTALE;
 	if (!ret && (q->state == HOMI_QUEUE_LIVE || q->creating))
 		ret = -EBUSY;
 	if (!ret && (q->hw != HOMI_HW_NONE || ctx->revoking))
@@ -650,30 +655,13 @@ int homi_cmd_queue_info(struct homi_call *call)
 
 /* --- news --- */
 
-/*
- * Zap the mappings of all open files. None is added that could map a live
- * queue's doorbells: all queues left LIVE before. References keep the walk
- * going while the lock is dropped.
- */
-static void homi_ctrl_zap(struct homi_ctrl *ctrl,
-			  void (*zap)(struct homi_ctx *ctx))
+/* Doorbells and shadow pages; when the controller is gone the rings too. */
+static void homi_queues_zap(struct homi_ctx *ctx, void *state)
 {
-	struct homi_ctx *ctx, *prev = NULL;
-
-	spin_lock(&ctrl->lock);
-	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
-		if (!kref_get_unless_zero(&ctx->ref))
-			continue;
-		spin_unlock(&ctrl->lock);
-		if (prev)
-			homi_ctx_put(prev);
-		zap(ctx);
-		prev = ctx;
-		spin_lock(&ctrl->lock);
-	}
-	spin_unlock(&ctrl->lock);
-	if (prev)
-		homi_ctx_put(prev);
+	if (*(u32 *)state == HOMI_QUEUE_GONE)
+		homi_ctx_zap_all(ctx);
+	else
+		homi_ctx_zap_doorbells(ctx);
 }
 
 /**
@@ -693,8 +681,8 @@ void homi_queues_lost(struct homi_ctrl *ctrl, u32 state)
 	list_for_each_entry(q, &ctrl->queues, entry)
 		homi_queue_move(q, state);
 	spin_unlock(&ctrl->lock);
-	homi_ctrl_zap(ctrl, state == HOMI_QUEUE_GONE ? homi_ctx_zap_all :
-						       homi_ctx_zap_doorbells);
+	/* No mapping of a live queue is added: all of them left LIVE before. */
+	homi_ctrl_each_ctx(ctrl, homi_queues_zap, &state);
 	wake_up_all(&ctrl->wait);
 }
 
@@ -824,6 +812,59 @@ void homi_ctx_revoke_end(struct homi_ctx *ctx)
 	mutex_unlock(&ctx->lock);
 }
 
+/* Its owner does not get it back. */
+static void homi_queue_take(struct homi_queue *q, u32 *taken)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+
+	spin_lock(&ctrl->lock);
+	*taken += !q->taken;
+	q->taken = true;
+	spin_unlock(&ctrl->lock);
+}
+
+/**
+ * homi_ctx_take_queues - homi_ctx_revoke_queues(), and they do not come back
+ * @ctx: the open file; the caller ends this by homi_ctx_revoke_end()
+ *
+ * Returns how many. Their ids stay theirs until they are destroyed: who
+ * registered a doorbell with a device can still ring it.
+ */
+u32 homi_ctx_take_queues(struct homi_ctx *ctx)
+{
+	struct homi_object *obj;
+	unsigned long id = 0;
+	u32 taken = 0;
+
+	homi_ctx_revoke_queues(ctx);
+	while ((obj = homi_ctx_next_queue(ctx, &id))) {
+		homi_queue_take(to_queue(obj), &taken);
+		homi_object_put(obj);
+	}
+	return taken;
+}
+
+/**
+ * homi_ctx_count_queues - what an open file has of the controller
+ * @ctx: the open file
+ * @holder: its counts go up
+ */
+void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder)
+{
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	struct homi_queue *q;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry) {
+		if (q->obj.ctx != ctx)
+			continue;
+		holder->qids++;
+		holder->queues += !READ_ONCE(q->obj.dead);
+		holder->at_controller += q->hw == HOMI_HW_CREATED;
+	}
+	spin_unlock(&ctrl->lock);
+}
+
 /**
  * homi_queues_any_lost - has an open file a queue that it should look after?
  * @ctx: the open file; ctrl->lock is held
@@ -849,6 +890,6 @@ void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)
 	list_for_each_entry(q, &ctrl->queues, entry)
 		seq_printf(m, "%u %u %u %d %llu %d\n", q->qid, q->depth,
 			   q->state, q->hw == HOMI_HW_CREATED, q->generation,
-			   q->obj.ctx->pid);
+			   pid_nr(q->obj.ctx->pid));
 	spin_unlock(&ctrl->lock);
 }

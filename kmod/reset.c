@@ -50,6 +50,28 @@ static void homi_reset_reenabled(void *nvme_ctrl)
 	homi_ctrl_put(ctrl);
 }
 
+static u32 homi_reset_ask(void *nvme_ctrl, u32 asked)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	if (!ctrl)
+		return asked;
+	asked = homi_reserve_ask(ctrl, asked);
+	homi_ctrl_put(ctrl);
+	return asked;
+}
+
+static u32 homi_reset_share(void *nvme_ctrl, u32 asked, u32 got)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	if (!ctrl)
+		return min(asked, got);
+	got = homi_reserve_share(ctrl, asked, got);
+	homi_ctrl_put(ctrl);
+	return got;
+}
+
 /*
  * LIVE, and not enabled since the last quiesce: it was only paused, and the lost
  * queues are still there.
@@ -109,6 +131,8 @@ static void homi_reset_dead(void *nvme_ctrl)
 static const struct homi_nvme_events homi_reset_events = {
 	.quiesce = homi_reset_quiesce,
 	.reenabled = homi_reset_reenabled,
+	.ask = homi_reset_ask,
+	.share = homi_reset_share,
 	.resumed = homi_reset_resumed,
 	.live = homi_reset_live,
 	.dead = homi_reset_dead,

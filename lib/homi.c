@@ -368,6 +368,41 @@ int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents)
 	return ret;
 }
 
+int homi_reserve(const struct homi_dev *dev, uint32_t count, struct homi_reserve *answer)
+{
+	struct homi_reserve cmd = { .size = sizeof(cmd), .count = count };
+	int ret = call(dev, HOMI_RESERVE, &cmd);
+
+	if (!ret && answer)
+		*answer = cmd;
+	return ret;
+}
+
+int homi_holders(const struct homi_dev *dev, uint32_t flags, struct homi_holder **holders,
+		 struct homi_holders *answer)
+{
+	uint32_t room = 16;
+	int ret;
+
+	/* Others may come while room is made for those who were there. */
+	do {
+		*holders = calloc(room, sizeof(**holders));
+		if (!*holders)
+			return -ENOMEM;
+		*answer = (struct homi_holders) {
+			.size = sizeof(*answer), .flags = flags, .count = room,
+			.holders = (uintptr_t)*holders,
+		};
+		ret = call(dev, HOMI_HOLDERS, answer);
+		if (!ret)
+			return 0;
+		free(*holders);
+		*holders = NULL;
+		room = answer->count + 16;
+	} while (ret == -EMSGSIZE);
+	return ret;
+}
+
 const char *homi_strreason(uint32_t reason)
 {
 	static const char *const text[] = {

@@ -62,6 +62,9 @@ static int try_queue(struct homi_reader *reader)
 	if (!reader->has_queue)
 		return homi_queue_open(reader->dev, reader->config.depth + 1, &reader->queue);
 	ret = homi_queue_recreate(reader->dev, &reader->queue);
+	/* Taken back by an administrator: another one would be against his will. */
+	if (ret == -ESTALE)
+		return ret;
 	if (ret && ret != -EAGAIN) {
 		close_queue(reader);
 		ret = -EAGAIN;

@@ -56,7 +56,7 @@ TEST(ctrl_info)
 	ASSERT_EQ(sizeof(info), info.size);
 	ASSERT_EQ(HOMI_CTRL_LIVE, info.out_state);
 	ASSERT(info.out_generation >= 1);
-	ASSERT_EQ(0, info.__reserved);
+	ASSERT_EQ(0, info.out_queues_reserved);
 	ASSERT_EQ(0, info.out_queues_lent);
 	/* queue_count has the admin queue too */
 	ASSERT(queues >= 2);

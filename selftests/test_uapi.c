@@ -30,6 +30,7 @@ LAYOUT(homi_ctrl_info, out_page_size, 48);
 LAYOUT(homi_ctrl_info, out_iommu, 52);
 LAYOUT(homi_ctrl_info, out_max_transfer, 56);
 LAYOUT(homi_ctrl_info, out_reason, 64);
+LAYOUT(homi_ctrl_info, out_queues_reserved, 68);
 LENGTH(homi_ctrl_info, 72);
 LAYOUT(homi_ns_info, nsid, 8);
 LAYOUT(homi_ns_info, out_nsid, 12);
@@ -107,10 +108,27 @@ LAYOUT(homi_extent_resolve, out_mmap_length, 56);
 LAYOUT(homi_extent_resolve, out_block_size, 64);
 LAYOUT(homi_extent_resolve, out_reason, 68);
 LENGTH(homi_extent_resolve, 72);
+LAYOUT(homi_reserve, count, 8);
+LAYOUT(homi_reserve, out_queues_granted, 16);
+LAYOUT(homi_reserve, out_queues_kernel, 20);
+LAYOUT(homi_reserve, out_queues_spare, 24);
+LAYOUT(homi_reserve, out_reserved, 28);
+LAYOUT(homi_reserve, out_generation, 32);
+LENGTH(homi_reserve, 40);
 LAYOUT(homi_destroy, id, 8);
 LENGTH(homi_destroy, 16);
+LAYOUT(homi_holder, queues, 4);
+LAYOUT(homi_holder, at_controller, 8);
+LAYOUT(homi_holder, qids, 12);
+LENGTH(homi_holder, 16);
+LAYOUT(homi_holders, count, 8);
+LAYOUT(homi_holders, holders, 16);
+LAYOUT(homi_holders, out_revoked, 24);
+LAYOUT(homi_holders, out_busy, 28);
+LENGTH(homi_holders, 32);
 
-_Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_DESTROY == 0xe88d, "command numbers");
+_Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_RESERVE == 0xe88c && HOMI_DESTROY == 0xe88d &&
+	       HOMI_HOLDERS == 0xe88e, "command numbers");
 
 /* One file whose objects the commands of the table may name */
 static struct fixture {
@@ -118,6 +136,7 @@ static struct fixture {
 	uint32_t mem, queue;	/* queue is 0 where the controller has none to lend */
 	void *page;
 	struct homi_segment segments[8];
+	struct homi_holder holders[8];
 } fx;
 
 /* What a good call of each command holds, and what it must return. */
@@ -188,6 +207,22 @@ static int good_extent_resolve(void *buf)
 	return -EBADF;
 }
 
+/* As it is */
+static int good_reserve(void *buf)
+{
+	((struct homi_reserve *)buf)->count = ctrl_info(fx.fd).out_queues_reserved;
+	return 0;
+}
+
+static int good_holders(void *buf)
+{
+	struct homi_holders *cmd = buf;
+
+	cmd->count = ARRAY_SIZE(fx.holders);
+	cmd->holders = (uintptr_t)fx.holders;
+	return 0;
+}
+
 static int good_destroy(void *buf)
 {
 	((struct homi_destroy *)buf)->id = 12345;
@@ -209,7 +244,7 @@ struct row {
 	{ #NAME, HOMI_##NAME, sizeof(struct homi_##name), flags, reserved, id, good_##name }
 
 static const struct row rows[] = {
-	ROW(CTRL_INFO, ctrl_info, 0, offsetof(struct homi_ctrl_info, __reserved), NONE),
+	ROW(CTRL_INFO, ctrl_info, 0, NONE, NONE),
 	ROW(NS_INFO, ns_info, HOMI_NS_NEXT, offsetof(struct homi_ns_info, __reserved), NONE),
 	ROW(MEM_REGISTER, mem_register, HOMI_MEM_WRITE,
 	    offsetof(struct homi_mem_register, __reserved),
@@ -222,6 +257,9 @@ static const struct row rows[] = {
 	ROW(EXTENT_RESOLVE, extent_resolve, 0, offsetof(struct homi_extent_resolve, __reserved),
 	    offsetof(struct homi_extent_resolve, out_extent_id)),
 	ROW(EVENT_BIND, event_bind, 0, NONE, NONE),
+	ROW(RESERVE, reserve, 0, offsetof(struct homi_reserve, __reserved), NONE),
+	ROW(HOLDERS, holders, HOMI_HOLDERS_REVOKE, offsetof(struct homi_holders, __reserved),
+	    NONE),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 
@@ -467,8 +505,12 @@ static void nobody_calls(int file)
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		int good = prepare(&rows[i], buf, rows[i].size);
 
-		if (rows[i].cmd == HOMI_QUEUE_CREATE)
+		switch (rows[i].cmd) {
+		case HOMI_QUEUE_CREATE:
+		case HOMI_RESERVE:
+		case HOMI_HOLDERS:
 			good = -EPERM;
+		}
 		expect(&rows[i], "as nobody", good, buf);
 	}
 	/* Nonsense is told from lack of privilege the same way for all. */

@@ -25,6 +25,7 @@ struct options {
 	const char *device;	/* -d, or NULL */
 	const char *to;		/* -O, or NULL */
 	bool json;
+	bool dry_run;
 	int progress;		/* 1 yes, 0 no, -1 if stderr is a terminal */
 	struct homi_reader_options reader;
 	int count;		/* operands */
@@ -46,6 +47,8 @@ int cmd_check(const struct options *opt);
 int cmd_extents(const struct options *opt);
 int cmd_read(const struct options *opt);
 int cmd_verify(const struct options *opt);
+int cmd_reserve(const struct options *opt);
+int cmd_revoke(const struct options *opt);
 
 /* --- out.c --- */
 
@@ -81,6 +84,8 @@ enum stage {
 	STAGE_RESOLVE,		/* extents of a file */
 	STAGE_READ,		/* reading through the queue */
 	STAGE_FILE,		/* the file itself, by the kernel's own calls */
+	STAGE_RESERVE,		/* taking queues from the nvme driver */
+	STAGE_REVOKE,		/* taking queues from their holders */
 };
 
 /**

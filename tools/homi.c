@@ -22,6 +22,10 @@ static const struct command commands[] = {
 	{ "read", "FILE", "dOrp", "read a file through a queue pair of its own", 1, 1, cmd_read },
 	{ "verify", "FILE...", "drp", "read files through a queue and by pread, and compare", 1, -1,
 	  cmd_verify },
+	{ "reserve", "CONTROLLER COUNT", "",
+	  "have the nvme driver leave COUNT queues to homi; 0 gives them back", 2, 2, cmd_reserve },
+	{ "revoke", "CONTROLLER", "n", "list who holds queues, and take all of them back", 1, 1,
+	  cmd_revoke },
 };
 
 enum {
@@ -44,6 +48,8 @@ static const struct choice {
 	  "-d, --device=NAME     the controller, nvme0 say; default: the one that the file is on" },
 	{ { "to", required_argument, NULL, 'O' }, 'O',
 	  "-O, --to=FILE         write the data there, - is stdout; default: nowhere" },
+	{ { "dry-run", no_argument, NULL, 'n' }, 'n',
+	  "-n, --dry-run         only list" },
 	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
 	  "    --depth=N         commands in flight, default 128" },
 	{ { "bs", required_argument, NULL, OPT_BS }, 'r',
@@ -129,6 +135,9 @@ static int parse_one(struct options *opt, int letter)
 	case 'O':
 		opt->to = optarg;
 		return 0;
+	case 'n':
+		opt->dry_run = true;
+		return 0;
 	case OPT_DEPTH:
 		return parse_number(optarg, "--depth", 65535, &opt->reader.depth);
 	case OPT_BS:
@@ -157,7 +166,7 @@ static int parse(const struct command *cmd, struct options *opt, int argc, char 
 	for (i = 0; i < COUNT(choices); i++)
 		if (takes(cmd, &choices[i]))
 			options[n++] = choices[i].option;
-	while ((letter = getopt_long(argc, argv, "o:hd:O:", options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "o:hd:O:n", options, NULL)) != -1) {
 		for (i = 0; i < n && options[i].val != letter; i++)
 			;
 		if (letter == '?' || i == n)

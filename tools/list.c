@@ -56,6 +56,7 @@ static struct json_object *homi_json(const struct homi_ctrl_info *info)
 	add_number(o, "queues_kernel", info->out_queues_kernel);
 	add_number(o, "queues_lent", info->out_queues_lent);
 	add_number(o, "queues_spare", info->out_queues_spare);
+	add_number(o, "queues_reserved", info->out_queues_reserved);
 	add_number(o, "max_depth", info->out_max_depth);
 	add_number(o, "doorbell_stride", info->out_doorbell_stride);
 	add_number(o, "page_size", info->out_page_size);

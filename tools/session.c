@@ -138,7 +138,7 @@ static int lost(struct target *target, struct trouble *t)
 				   "%s: somebody wants to write to the file, so its blocks were given back",
 				   target->path);
 	return trouble_set(t, EXIT_LOST, -ESTALE, "run again",
-			   "%s: the controller was reset, and the queue lost by that",
+			   "%s: the queue was lost: the controller was reset, or the queue revoked",
 			   target->path);
 }
 

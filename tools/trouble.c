@@ -70,6 +70,22 @@ static const struct row rows[] = {
 	{ STAGE_READ, EAGAIN, 0, EXIT_LOST, "the controller is still resetting", "try again later" },
 	{ STAGE_READ, ENOSPC, 0, EXIT_LOST, "the queue was lost, and no spare one is left",
 	  "try again later" },
+
+	{ STAGE_RESERVE, EPERM, 0, EXIT_REFUSED,
+	  "taking queues from the nvme driver needs CAP_SYS_ADMIN", "run as root" },
+	{ STAGE_RESERVE, ENOSPC, 0, EXIT_REFUSED, "the controller does not grant so many queues",
+	  "\"homi info\" tells how many there are; the nvme driver keeps one at least" },
+	{ STAGE_RESERVE, EBUSY, 0, EXIT_REFUSED,
+	  "queues that would be given back are in use",
+	  "end who holds them: \"homi revoke --dry-run\" lists them" },
+	{ STAGE_RESERVE, EAGAIN, 0, EXIT_LOST, "the controller is resetting",
+	  "try again later; \"dmesg\" may tell why it resets" },
+	{ STAGE_RESERVE, EOPNOTSUPP, 0, EXIT_REFUSED, "no queue can be had on this controller",
+	  "\"homi info\" and \"homi check\" tell why" },
+	{ STAGE_RESERVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
+	{ STAGE_RESERVE, EINVAL, 0, EXIT_USAGE, "the count is not from 0 to 65534", "" },
+	{ STAGE_REVOKE, EPERM, 0, EXIT_REFUSED, "taking queues from others needs CAP_SYS_ADMIN",
+	  "run as root" },
 };
 
 static bool fits(const struct row *row, enum stage stage, int err, uint32_t reason)
@@ -87,8 +103,8 @@ const char *no_spare_advice(const struct homi_ctrl_info *info, char *buf, size_t
 		snprintf(buf, len, "the controller grants %u queue pair, which the kernel needs",
 			 info->out_queues_granted);
 	else
-		snprintf(buf, len, "the kernel may use all %u granted queues (one for each possible CPU, and nvme.write_queues, nvme.poll_queues): free some by lowering these two, or by booting with possible_cpus=N, N below %u",
-			 info->out_queues_granted, info->out_queues_granted);
+		snprintf(buf, len, "the kernel may use all %u granted queues (one for each possible CPU, and nvme.write_queues, nvme.poll_queues): have it leave some by \"homi reserve CONTROLLER COUNT\", which resets the controller once",
+			 info->out_queues_granted);
 	return buf;
 }
 

@@ -210,6 +210,39 @@ times_out() {
 		[ "$(dmesg | grep -c "was not deleted")" = "$before" ] && gives 0 verify "$file"
 }
 
+# The stock driver has all; it leaves one, with which a file is read, and gets it back.
+reserve_takes_and_gives() {
+	if [ "$(info queues_granted)" -lt 2 ]; then
+		ok "reserve # SKIP the controller has one queue"
+		return
+	fi
+	check "reserve more than there are: status 3" gives 3 reserve "$HOMI_CTRL" 999
+	check "and advice" grep -q "keeps one" "$tmp/err"
+	check "reserve one" gives 0 reserve -o json "$HOMI_CTRL" 1
+	check "by a reset" json ".queues_reserved == 1 and .queues_spare == 1 and .reset"
+	check "read with it" copies "$1"
+	check "give it back" gives 0 reserve "$HOMI_CTRL" 0
+	check "then there is none" [ "$(info queues_spare)" = 0 ]
+}
+
+# Revoked under a reader, who ends with status 5 or is through before.
+revoked() {
+	local file=$1 status=0 reader
+
+	stall 2048
+	"$homi" read --depth 2 --bs 4k "$file" >/dev/null 2>"$tmp/reader" &
+	reader=$!
+	for i in $(seq 100); do
+		[ "$(info queues_lent)" = 0 ] || break
+		sleep 0.1
+	done
+	gives 0 revoke -n -o json "$HOMI_CTRL" && json ".revoked == 0 and .holders[0].pid == $reader" || status=1
+	gives 0 revoke -o json "$HOMI_CTRL" && json ".revoked == 1 and .busy == 0" || status=1
+	stall 0
+	wait $reader
+	[ $? = 5 ] && [ $status = 0 ] && [ "$(info queues_lent)" = 0 ]
+}
+
 check "list" gives 0 list -o json
 check "list names the controller" json ".controllers[] | select(.name == \"$HOMI_CTRL\") | .homi.state == \"live\""
 check "info" gives 0 info "$HOMI_CTRL"
@@ -226,10 +259,21 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 done
 if [ "$(info queues_spare)" = 0 ]; then
 	check "no spare queue: status 3" gives 3 read "$HOMI_EXT4/cli/tail"
-	check "and advice what to do" grep -q "possible_cpus\|grants" "$tmp/err"
+	check "and advice what to do" grep -q "homi reserve\|grants" "$tmp/err"
+	reserve_takes_and_gives "$HOMI_EXT4/cli/tail"
 	ok "reading # SKIP no spare queue on this controller"
 	end
 fi
+check "reserve: what is to spare" gives 0 reserve -o json "$HOMI_CTRL" 1
+check "without a reset" json ".queues_reserved == 1 and .reset == false"
+check "reserve: nothing" gives 0 reserve "$HOMI_CTRL" 0
+for count in "" x -1 1.5 65535; do
+	check "reserve, \"$count\": status 2" gives 2 reserve "$HOMI_CTRL" "$count"
+done
+check "reserve, no such controller: status 3" gives 3 reserve nvme99 1
+check "revoke, no such controller: status 3" gives 3 revoke nvme99
+check "revoke: nobody" gives 0 revoke -o json "$HOMI_CTRL"
+check "none was taken" json ".revoked == 0 and .busy == 0 and (.holders | length) == 0"
 check "check" gives 0 check -o json
 check "check says so" json ".usable and .usable_controllers > 0"
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
@@ -253,6 +297,7 @@ head -c 60000000 /dev/urandom >"$HOMI_EXT4/cli/large"
 sync -f "$HOMI_EXT4/cli"
 if [ -n "${HOMI_MONITOR:-}" ]; then
 	check "a stalled drive" times_out "$HOMI_EXT4/cli/large"
+	check "revoke" revoked "$HOMI_EXT4/cli/large"
 else
 	ok "a stalled drive # SKIP no QEMU monitor to stall it with"
 fi

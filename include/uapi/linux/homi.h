@@ -66,7 +66,9 @@ enum {
 	HOMI_CMD_QUEUE_INFO = 0x87,
 	HOMI_CMD_EXTENT_RESOLVE = 0x88,
 	HOMI_CMD_EVENT_BIND = 0x8a,
+	HOMI_CMD_RESERVE = 0x8c,
 	HOMI_CMD_DESTROY = 0x8d,
+	HOMI_CMD_HOLDERS = 0x8e,
 };
 
 /**
@@ -144,7 +146,7 @@ enum {
  * @out_iommu: enum homi_iommu, of the domain that the function is in
  * @out_max_transfer: most bytes in one command (MDTS), 0 for no limit
  * @out_reason: enum homi_reason: why @out_queues_spare is 0, or 0
- * @__reserved: written as 0
+ * @out_queues_reserved: what RESERVE keeps from the stock driver
  *
  * Needs no privilege. Model, serial and topology are in sysfs and Identify;
  * this tells what they do not.
@@ -165,7 +167,7 @@ struct homi_ctrl_info {
 	__u32 out_iommu;
 	__aligned_u64 out_max_transfer;
 	__u32 out_reason;
-	__u32 __reserved;
+	__u32 out_queues_reserved;
 };
 
 #define HOMI_CTRL_INFO _IO(HOMI_TYPE, HOMI_CMD_CTRL_INFO)
@@ -379,10 +381,10 @@ struct homi_queue_create {
  * must not touch the rings meanwhile.
  *
  * EAGAIN while the controller is resetting, or has not let go of the queue yet;
- * EBUSY if the queue is not lost; ENOSPC if the controller does not grant its
- * queue identifier any more (destroy it and create another); EIO, or EAGAIN, if
- * the queue could not be made: it is lost as before. Needs no privilege: the
- * descriptor gave the queue already.
+ * EBUSY if the queue is not lost; ESTALE if it was taken back (HOLDERS); ENOSPC
+ * if the controller does not grant its queue identifier any more (destroy it and
+ * create another); EIO, or EAGAIN, if the queue could not be made: it is lost as
+ * before. Needs no privilege: the descriptor gave the queue already.
  */
 struct homi_queue_recreate {
 	__u32 size;
@@ -562,6 +564,47 @@ struct homi_extent_resolve {
 #define HOMI_EXTENT_RESOLVE _IO(HOMI_TYPE, HOMI_CMD_EXTENT_RESOLVE)
 
 /**
+ * struct homi_reserve - ioctl(HOMI_RESERVE)
+ * @size: sizeof(struct homi_reserve)
+ * @flags: must be 0
+ * @count: queue pairs that the stock driver is to leave to homi, 0 to 65534
+ * @__reserved: must be 0
+ * @out_queues_granted: as in CTRL_INFO, afterwards
+ * @out_queues_kernel: likewise
+ * @out_queues_spare: likewise
+ * @out_reserved: likewise, out_queues_reserved
+ * @out_generation: likewise
+ *
+ * For controllers that grant no more queues than the stock driver takes. Each
+ * time that it sets up its queues, @count more than it wants are asked for, and
+ * at least @count of those granted are kept from it. It is never left with
+ * fewer than one. The controller is reset once if that changes what the stock
+ * driver has; all queues of all open files are lost by that, as by any reset.
+ * The reservation belongs to the controller: it outlives the open file and
+ * further resets, and ends with the module, and when the driver is unbound.
+ *
+ * ENOSPC if the controller does not grant so many, and the reservation is what
+ * it was before (the controller was reset all the same, if only that could
+ * tell); EBUSY if queue ids would be given back that are lent, or held back
+ * since a mapping of them is left; EAGAIN while the controller is resetting, or
+ * if it does not come back from this reset in time; EOPNOTSUPP if it never
+ * lends queues (CTRL_INFO says why). Needs CAP_SYS_ADMIN.
+ */
+struct homi_reserve {
+	__u32 size;
+	__u32 flags;
+	__u32 count;
+	__u32 __reserved;
+	__u32 out_queues_granted;
+	__u32 out_queues_kernel;
+	__u32 out_queues_spare;
+	__u32 out_reserved;
+	__aligned_u64 out_generation;
+};
+
+#define HOMI_RESERVE _IO(HOMI_TYPE, HOMI_CMD_RESERVE)
+
+/**
  * struct homi_destroy - ioctl(HOMI_DESTROY)
  * @size: sizeof(struct homi_destroy)
  * @flags: must be 0
@@ -581,5 +624,58 @@ struct homi_destroy {
 };
 
 #define HOMI_DESTROY _IO(HOMI_TYPE, HOMI_CMD_DESTROY)
+
+/**
+ * struct homi_holder - one open file that holds queue ids
+ * @pid: of the process that opened it, as the caller sees it; 0 if it does not.
+ *	The descriptor may have been handed on since.
+ * @queues: its QUEUEs, lost ones included
+ * @at_controller: queues that the controller may act on; more than @queues if it
+ *	has not let go of destroyed ones
+ * @qids: queue ids that are lent to it, or held back because a mapping of a
+ *	destroyed queue is left
+ */
+struct homi_holder {
+	__u32 pid;
+	__u32 queues;
+	__u32 at_controller;
+	__u32 qids;
+};
+
+/* struct homi_holders.flags */
+enum {
+	HOMI_HOLDERS_REVOKE = 1 << 0,	/* and take all these queues back */
+};
+
+/**
+ * struct homi_holders - ioctl(HOMI_HOLDERS)
+ * @size: sizeof(struct homi_holders)
+ * @flags: 0 or HOMI_HOLDERS_REVOKE
+ * @count: in: records that fit at @holders; out: how many there are, also when
+ *	the call fails with EMSGSIZE; nothing is revoked then
+ * @__reserved: must be 0
+ * @holders: user address of an array of struct homi_holder
+ * @out_revoked: queues that were taken back
+ * @out_busy: of all queues, those that the controller may still act on. A reset
+ *	that was asked for ends them.
+ *
+ * Tells which open files other than this one hold queue ids of the controller, as
+ * it was before HOMI_HOLDERS_REVOKE. That deletes all their queues, as an
+ * unanswered recall does (HOMI_QUEUE_REVOKED), and QUEUE_RECREATE gives ESTALE
+ * from then on. Their queue ids are free when they are destroyed and unmapped:
+ * a doorbell that was handed to a device can't be taken back. Who may create
+ * queues can create others. Needs CAP_SYS_ADMIN.
+ */
+struct homi_holders {
+	__u32 size;
+	__u32 flags;
+	__u32 count;
+	__u32 __reserved;
+	__aligned_u64 holders;
+	__u32 out_revoked;
+	__u32 out_busy;
+};
+
+#define HOMI_HOLDERS _IO(HOMI_TYPE, HOMI_CMD_HOLDERS)
 
 #endif /* _UAPI_LINUX_HOMI_H */

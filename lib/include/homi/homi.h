@@ -202,6 +202,30 @@ int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint6
 /** homi_extents_close - gives the blocks back; no command on them may be in flight */
 int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents);
 
+/**
+ * homi_reserve - queue pairs that the nvme driver is to leave to homi
+ * @dev: the controller
+ * @count: how many; 0 gives all back
+ * @answer: written on success; may be NULL
+ *
+ * May reset the controller, once: see HOMI_RESERVE. Needs CAP_SYS_ADMIN.
+ * -ENOSPC if the controller does not grant so many, -EBUSY if queue ids that
+ * would be given back are in use.
+ */
+int homi_reserve(const struct homi_dev *dev, uint32_t count, struct homi_reserve *answer);
+
+/**
+ * homi_holders - who else has queues on the controller
+ * @dev: the controller
+ * @flags: 0, or HOMI_HOLDERS_REVOKE to take them all back
+ * @holders: written: an array, which the caller frees
+ * @answer: written: @count of them; may not be NULL
+ *
+ * Needs CAP_SYS_ADMIN.
+ */
+int homi_holders(const struct homi_dev *dev, uint32_t flags, struct homi_holder **holders,
+		 struct homi_holders *answer);
+
 /** homi_strreason - a sentence for enum homi_reason; never NULL */
 const char *homi_strreason(uint32_t reason);
 
