@@ -105,6 +105,21 @@ bool homi_ctrl_is_gone(struct homi_ctrl *ctrl)
 	return homi_ctrl_status(ctrl) == -ENODEV;
 }
 
+/* Queue ids that could be lent now, up to @limit. */
+static u32 homi_ctrl_spare(struct homi_ctrl *ctrl, unsigned int limit)
+{
+	unsigned int qid = ctrl->kernel_queues;
+	u32 spare;
+
+	lockdep_assert_held(&ctrl->lock);
+	if (limit <= ctrl->kernel_queues)
+		return 0;
+	spare = limit - ctrl->kernel_queues;
+	while ((qid = find_next_bit(ctrl->qids, limit + 1, qid + 1)) <= limit)
+		spare--;
+	return spare;
+}
+
 /* The highest queue id that may be lent now; 0 and a reason if there is none. */
 static unsigned int homi_ctrl_limit(struct homi_ctrl *ctrl, u32 *reason)
 {
@@ -270,10 +285,8 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	cmd->out_queues_lent = ctrl->lent;
 	cmd->out_queues_reserved = ctrl->reserved;
 	limit = homi_ctrl_limit(ctrl, &cmd->out_reason);
-	if (limit > ctrl->kernel_queues + ctrl->lent)
-		cmd->out_queues_spare = limit - ctrl->kernel_queues -
-					ctrl->lent;
-	else if (!cmd->out_reason)
+	cmd->out_queues_spare = homi_ctrl_spare(ctrl, limit);
+	if (!cmd->out_queues_spare && !cmd->out_reason)
 		cmd->out_reason = HOMI_REASON_NO_SPARE;
 	spin_unlock(&ctrl->lock);
 	return 0;

@@ -44,6 +44,7 @@ static int homi_state_show(struct seq_file *m, void *unused)
 	seq_printf(m, "hook_generation %llu\n", ctrl->hook_generation);
 	seq_printf(m, "granted %u\n", ctrl->granted);
 	seq_printf(m, "kernel %u\n", min(ctrl->kernel_queues, ctrl->granted));
+	seq_printf(m, "reserved %u\n", ctrl->reserved);
 	seq_printf(m, "lent %u\n",
 		   bitmap_weight(ctrl->qids, HOMI_MAX_QID + 1));
 	list_for_each_entry(ctx, &ctrl->ctxs, entry)

@@ -332,6 +332,7 @@ void homi_queues_retry(struct homi_ctrl *ctrl);
 void homi_ctx_revoke_queues(struct homi_ctx *ctx);
 void homi_ctx_revoke_end(struct homi_ctx *ctx);
 u32 homi_ctx_take_queues(struct homi_ctx *ctx);
+u32 homi_queues_taken_busy(struct homi_ctrl *ctrl);
 void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder);
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
 

@@ -40,11 +40,13 @@ static int homi_cmd_destroy(struct homi_call *call)
  * struct homi_cmd_row - one command
  * @size: of its structure in this kernel
  * @min_size: of its first version; never changes
+ * @silent: has no answer: once it acted it can't fail any more
  * @fn: validates, acts, answers in the structure
  */
 struct homi_cmd_row {
 	u32 size;
 	u32 min_size;
+	bool silent;
 	int (*fn)(struct homi_call *call);
 };
 
@@ -105,6 +107,7 @@ static const struct homi_cmd_row homi_cmds[] = {
 	[HOMI_CMD_DESTROY - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, destroy),
 		.min_size = offsetofend(union homi_cmd, destroy.__reserved),
+		.silent = true,
 		.fn = homi_cmd_destroy,
 	},
 	[HOMI_CMD_HOLDERS - HOMI_CMD_BASE] = {
@@ -165,6 +168,8 @@ static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 		return ret;
 	call.cmd = &cmd;
 	ret = row->fn(&call);
+	if (row->silent)
+		return ret;
 	/* The size that user space knows, whatever it wrote there since. */
 	cmd.destroy.size = size;
 	return homi_call_finish(&call, uptr, min(size, row->size), ret);

@@ -229,7 +229,7 @@ static int homi_stock_grant(struct homi_nvme *nvme, u32 *pairs)
 				&result);
 	if (ret)
 		return ret;
-	*pairs = min(result & 0xffff, result >> 16) + 1;
+	*pairs = min3(result & 0xffff, result >> 16, HOMI_MAX_QID - 1U) + 1;
 	return 0;
 }
 
@@ -616,8 +616,11 @@ static int homi_count_shared(struct nvme_ctrl *ctrl, int *count)
 		*count = asked;
 		ret = nvme_set_queue_count(ctrl, count);
 	}
+	/* An NVMe status leaves the count as it was, and stock goes on with it. */
+	if (ret)
+		*count = asked;
 	/* 0: a degraded controller, which stock gives no I/O queue then. */
-	if (!ret && *count > 0)
+	if (ret >= 0 && *count > 0)
 		*count = homi_events->share(ctrl, asked, *count);
 	return ret;
 }

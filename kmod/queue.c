@@ -73,7 +73,9 @@ static const u8 homi_queue_moves[] = {
 			   BIT(HOMI_QUEUE_REVOKED) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_LIVE] = BIT(HOMI_QUEUE_LOST) | BIT(HOMI_QUEUE_REVOKED) |
 			    BIT(HOMI_QUEUE_GONE),
-	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
+	/* Revoked: lost in a pause of stock's, it is still at the controller. */
+	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_REVOKED) |
+			    BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_REVOKED] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_GONE] = 0,
 };
@@ -210,9 +212,7 @@ static int homi_queue_hw_restart(struct homi_queue *q)
 	mutex_lock(&ctx->lock);
 	spin_lock(&ctrl->lock);
 	if (xa_load(&ctx->objects, q->obj.id) == &q->obj)
-		ret = homi_ctrl_renew_qid(ctrl, q->qid);
-	if (!ret && q->taken)
-		ret = -ESTALE;
+		ret = q->taken ? -ESTALE : homi_ctrl_renew_qid(ctrl, q->qid);
 	if (!ret && (q->state == HOMI_QUEUE_LIVE || q->creating))
 		ret = -EBUSY;
 	if (!ret && (q->hw != HOMI_HW_NONE || ctx->revoking))
@@ -818,7 +818,8 @@ static void homi_queue_take(struct homi_queue *q, u32 *taken)
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 
 	spin_lock(&ctrl->lock);
-	*taken += !q->taken;
+	/* Its owner never heard of one that is not published. */
+	*taken += !q->taken && READ_ONCE(q->obj.published);
 	q->taken = true;
 	spin_unlock(&ctrl->lock);
 }
@@ -863,6 +864,22 @@ void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder)
 		holder->at_controller += q->hw == HOMI_HW_CREATED;
 	}
 	spin_unlock(&ctrl->lock);
+}
+
+/**
+ * homi_queues_taken_busy - how many queues that were taken back are not gone
+ * @ctrl: the controller
+ */
+u32 homi_queues_taken_busy(struct homi_ctrl *ctrl)
+{
+	struct homi_queue *q;
+	u32 busy = 0;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		busy += q->taken && q->hw == HOMI_HW_CREATED && !q->creating;
+	spin_unlock(&ctrl->lock);
+	return busy;
 }
 
 /**

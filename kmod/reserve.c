@@ -5,6 +5,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/pid.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -70,34 +71,50 @@ static bool homi_reserve_may_return(struct homi_ctrl *ctrl, u32 limit)
 	return find_next_bit(ctrl->qids, HOMI_MAX_QID + 1, 1) > limit;
 }
 
+/* Queue pairs that stock leaves as it is now. */
+static u32 homi_reserve_left(struct homi_ctrl *ctrl)
+{
+	u32 limit = min(ctrl->granted, ctrl->reach);
+
+	lockdep_assert_held(&ctrl->lock);
+	return limit > ctrl->kernel_queues ? limit - ctrl->kernel_queues : 0;
+}
+
+/*
+ * Fewer than before: stock may take ids back, so nothing is lent there from now
+ * on. 1 if it takes a reset for stock to have them.
+ */
+static int homi_reserve_fewer(struct homi_ctrl *ctrl, u32 count)
+{
+	u32 limit = ctrl->stock_max;
+
+	lockdep_assert_held(&ctrl->lock);
+	if (count && count < ctrl->granted)
+		limit = min(limit, ctrl->granted - count);
+	if (limit > ctrl->kernel_queues) {
+		if (!homi_reserve_may_return(ctrl, limit))
+			return -EBUSY;
+		ctrl->kernel_queues = limit;
+	}
+	ctrl->reserve_wanted = count;
+	ctrl->reserved = count;
+	return ctrl->stock_short;
+}
+
 /*
  * The first half: what can be done without a reset is done. 1 if it takes one,
  * in which homi_reserve_share() does the rest.
  */
 static int homi_reserve_begin(struct homi_ctrl *ctrl, u32 count)
 {
-	u32 limit = ctrl->stock_max, left = 0;
-	bool fewer;
-
 	lockdep_assert_held(&ctrl->lock);
-	if (ctrl->granted > ctrl->kernel_queues)
-		left = ctrl->granted - ctrl->kernel_queues;
-	if (count > left) {
-		ctrl->reserve_wanted = count;
-		return 1;
-	}
-	if (count && count < ctrl->granted)
-		limit = min(limit, ctrl->granted - count);
-	/* Stock may take these back: nothing is lent there from now on. */
-	if (limit > ctrl->kernel_queues) {
-		if (!homi_reserve_may_return(ctrl, limit))
-			return -EBUSY;
-		ctrl->kernel_queues = limit;
-	}
-	fewer = count < ctrl->reserved;
+	if (count < ctrl->reserved)
+		return homi_reserve_fewer(ctrl, count);
 	ctrl->reserve_wanted = count;
+	if (count > homi_reserve_left(ctrl))
+		return 1;
 	ctrl->reserved = count;
-	return fewer && ctrl->stock_short;
+	return 0;
 }
 
 static bool homi_reserve_is_done(struct homi_ctrl *ctrl, u64 generation)
@@ -118,7 +135,10 @@ static int homi_reserve_end(struct homi_ctrl *ctrl, u32 count)
 
 	spin_lock(&ctrl->lock);
 	ret = homi_ctrl_status(ctrl);
+	/* Still wanted: stock did not come to the count of queues at all. */
 	if (!ret && ctrl->reserved != count)
+		ret = ctrl->reserve_wanted == count ? -EAGAIN : -ENOSPC;
+	if (!ret && count > homi_reserve_left(ctrl))
 		ret = -ENOSPC;
 	ctrl->reserve_wanted = ctrl->reserved;
 	spin_unlock(&ctrl->lock);
@@ -129,7 +149,7 @@ static int homi_reserve_reset(struct homi_ctrl *ctrl, u64 generation)
 {
 	long left;
 
-	/* EBUSY: one has begun, and has not come to the count of queues yet. */
+	/* EBUSY: one has begun, or a pause. */
 	ctrl->ops->reset(&ctrl->nvme);
 	left = wait_event_killable_timeout(ctrl->wait,
 					   homi_reserve_is_done(ctrl, generation),
@@ -217,7 +237,11 @@ static void homi_survey_ctx(struct homi_ctx *ctx, void *arg)
 	homi_ctx_count_queues(ctx, &holder);
 	if (!holder.qids)
 		return;
-	holder.pid = pid_vnr(ctx->pid);
+	/* Not the number of one that ended: somebody else may have it now. */
+	rcu_read_lock();
+	if (pid_has_task(ctx->pid, PIDTYPE_TGID))
+		holder.pid = pid_vnr(ctx->pid);
+	rcu_read_unlock();
 	if (survey->count < survey->room)
 		survey->holders[survey->count] = holder;
 	survey->count++;
@@ -227,22 +251,11 @@ static void homi_take_ctx(struct homi_ctx *ctx, void *arg)
 {
 	struct homi_survey *survey = arg;
 
-	if (ctx == survey->self)
+	/* Each deletion may take its time. */
+	if (ctx == survey->self || fatal_signal_pending(current))
 		return;
 	survey->revoked += homi_ctx_take_queues(ctx);
 	homi_ctx_revoke_end(ctx);
-}
-
-static u32 homi_queues_busy(struct homi_ctrl *ctrl)
-{
-	struct homi_ctx *ctx;
-	u32 busy = 0;
-
-	spin_lock(&ctrl->lock);
-	list_for_each_entry(ctx, &ctrl->ctxs, entry)
-		busy += atomic_read(&ctx->dma_users);
-	spin_unlock(&ctrl->lock);
-	return busy;
 }
 
 static int homi_holders_answer(struct homi_survey *survey,
@@ -257,7 +270,7 @@ static int homi_holders_answer(struct homi_survey *survey,
 	if (cmd->flags & HOMI_HOLDERS_REVOKE)
 		homi_ctrl_each_ctx(ctrl, homi_take_ctx, survey);
 	cmd->out_revoked = survey->revoked;
-	cmd->out_busy = homi_queues_busy(ctrl);
+	cmd->out_busy = homi_queues_taken_busy(ctrl);
 	return 0;
 }
 

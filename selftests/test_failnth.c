@@ -376,7 +376,12 @@ static int run_recreate(void)
 
 static void check_recreated(int err)
 {
-	ASSERT_EQ(err ? HOMI_QUEUE_LOST : HOMI_QUEUE_LIVE, queue_info(e.fd, e.id).out_state);
+	uint32_t state = queue_info(e.fd, e.id).out_state;
+
+	/* An answer that cannot be written does not take it back. */
+	if (err == -EFAULT && state == HOMI_QUEUE_LIVE)
+		return;
+	ASSERT_EQ(err ? HOMI_QUEUE_LOST : HOMI_QUEUE_LIVE, state);
 }
 
 TEST_TIMEOUT(recreate, 240)

@@ -23,7 +23,7 @@ static int parse_count(const char *text, uint32_t *count)
 
 	errno = 0;
 	n = strtoul(text, &end, 10);
-	if (end == text || *end || *text == '-' || errno || n > 65534)
+	if (*text < '0' || *text > '9' || *end || errno || n > 65534)
 		return complain(EXIT_USAGE, "COUNT: \"%s\" is not from 0 to 65534", text);
 	*count = (uint32_t)n;
 	return 0;

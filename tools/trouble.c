@@ -83,6 +83,7 @@ static const struct row rows[] = {
 	{ STAGE_RESERVE, EOPNOTSUPP, 0, EXIT_REFUSED, "no queue can be had on this controller",
 	  "\"homi info\" and \"homi check\" tell why" },
 	{ STAGE_RESERVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
+	{ STAGE_RESERVE, EINTR, 0, EXIT_LOST, "interrupted", "\"homi info\" tells what came of it" },
 	{ STAGE_RESERVE, EINVAL, 0, EXIT_USAGE, "the count is not from 0 to 65534", "" },
 	{ STAGE_REVOKE, EPERM, 0, EXIT_REFUSED, "taking queues from others needs CAP_SYS_ADMIN",
 	  "run as root" },

@@ -587,8 +587,9 @@ struct homi_extent_resolve {
  * it was before (the controller was reset all the same, if only that could
  * tell); EBUSY if queue ids would be given back that are lent, or held back
  * since a mapping of them is left; EAGAIN while the controller is resetting, or
- * if it does not come back from this reset in time; EOPNOTSUPP if it never
- * lends queues (CTRL_INFO says why). Needs CAP_SYS_ADMIN.
+ * if it does not come back from this reset within 90 s: CTRL_INFO then tells
+ * what came of it, as after EINTR; EOPNOTSUPP if it never lends queues
+ * (CTRL_INFO says why). Needs CAP_SYS_ADMIN.
  */
 struct homi_reserve {
 	__u32 size;
@@ -627,8 +628,8 @@ struct homi_destroy {
 
 /**
  * struct homi_holder - one open file that holds queue ids
- * @pid: of the process that opened it, as the caller sees it; 0 if it does not.
- *	The descriptor may have been handed on since.
+ * @pid: of the process that opened it, as the caller sees it; 0 if it does not,
+ *	or if that process has ended. The descriptor may have been handed on.
  * @queues: its QUEUEs, lost ones included
  * @at_controller: queues that the controller may act on; more than @queues if it
  *	has not let go of destroyed ones
@@ -656,8 +657,8 @@ enum {
  * @__reserved: must be 0
  * @holders: user address of an array of struct homi_holder
  * @out_revoked: queues that were taken back
- * @out_busy: of all queues, those that the controller may still act on. A reset
- *	that was asked for ends them.
+ * @out_busy: of all that were ever taken back, those that the controller may
+ *	still act on. A reset that was asked for ends them.
  *
  * Tells which open files other than this one hold queue ids of the controller, as
  * it was before HOMI_HOLDERS_REVOKE. That deletes all their queues, as an
