@@ -79,6 +79,9 @@ void set_delete_ms(unsigned int ms);
 #define FAULT	"/sys/kernel/debug/homi/%s/fault"
 void become_nobody(void);
 int child_status(pid_t pid);
+/* A descriptor over a unix socket, with data */
+void send_fd(int sock, int fd, const void *data, size_t size);
+int receive_fd(int sock, void *data, size_t size);
 void fill_random(void *buf, size_t size, uint64_t seed);
 void assert_same(const void *want, const void *got, size_t size, const char *file, int line);
 #define ASSERT_SAME(want, got, size)	assert_same(want, got, size, __FILE__, __LINE__)

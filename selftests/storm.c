@@ -10,7 +10,7 @@
 #define AREA		(2u << 20)
 #define MAGIC		0x686f6d6973746f72ull
 
-static void stamp(char *buf, uint64_t id, uint64_t seq)
+void block_stamp(char *buf, uint64_t id, uint64_t seq)
 {
 	uint64_t *word = (uint64_t *)buf, x = (id << 40) + seq + 1;
 	unsigned int i;
@@ -22,8 +22,7 @@ static void stamp(char *buf, uint64_t id, uint64_t seq)
 		word[i] = x = x * 6364136223846793005ull + 1442695040888963407ull;
 }
 
-/* Whole, and of this block; returns which version. */
-static uint64_t stamped(const char *buf, uint64_t id)
+uint64_t block_version(const char *buf, uint64_t id)
 {
 	const uint64_t *word = (const uint64_t *)buf;
 	uint64_t x;
@@ -44,7 +43,7 @@ static uint64_t stamped(const char *buf, uint64_t id)
 
 static void slot_check(struct storm *storm, struct slot *slot)
 {
-	uint64_t seq = stamped(slot->buf, slot->id);
+	uint64_t seq = block_version(slot->buf, slot->id);
 
 	if (slot->unknown && seq == slot->next)
 		slot->seq = slot->next;
@@ -67,7 +66,7 @@ static bool slot_begin(struct slot *slot)
 		return false;
 	}
 	slot->next = slot->seq + 1;
-	stamp(slot->buf, slot->id, slot->next);
+	block_stamp(slot->buf, slot->id, slot->next);
 	return true;
 }
 
@@ -241,7 +240,7 @@ void storm_begin(struct storm *storm)
 		struct slot *slot = i < STORM_SLOTS ? &storm->homi[i] :
 						     &storm->stock[i - STORM_SLOTS];
 
-		stamp(slot->buf, slot->id, 0);
+		block_stamp(slot->buf, slot->id, 0);
 		ASSERT_EQ(PAGE, pwrite(storm->area.fd, slot->buf, PAGE,
 				       storm->area.offset + slot->id * PAGE));
 	}

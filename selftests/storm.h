@@ -18,6 +18,11 @@
 #define STORM_SLOTS	96u
 #define STORM_IN_FLIGHT	32u
 
+/* A page that tells which block it is, and how often that was written */
+void block_stamp(char *buf, uint64_t id, uint64_t seq);
+/* Whole, and of this block, or the test fails; returns which version. */
+uint64_t block_version(const char *buf, uint64_t id);
+
 struct slot {
 	uint64_t id;		/* of the block */
 	uint64_t seq;		/* what it holds */

@@ -279,35 +279,6 @@ TEST(fork_child_uses_descriptor)
 	ASSERT_EQ(0, ctrl_info(fd).out_queues_lent);
 }
 
-static void send_fd(int sock, int fd, const void *data, size_t size)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { (void *)data, size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
-
-	head->cmsg_level = SOL_SOCKET;
-	head->cmsg_type = SCM_RIGHTS;
-	head->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(head), &fd, sizeof(int));
-	ASSERT_EQ(size, sendmsg(sock, &msg, 0));
-}
-
-static int receive_fd(int sock, void *data, size_t size)
-{
-	char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { data, size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
-	int fd;
-
-	ASSERT_EQ(size, recvmsg(sock, &msg, 0));
-	ASSERT(CMSG_FIRSTHDR(&msg));
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	return fd;
-}
-
 /* Made by one process, used by an unprivileged other one after the first one's death */
 TEST(pass_descriptor_and_die)
 {
