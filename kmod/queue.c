@@ -505,6 +505,9 @@ static int homi_queue_make(struct homi_queue *q)
 	/* If a reset, or a recall, came in between the queue is dying. */
 	if (!ret && !homi_queue_set_state(q, HOMI_QUEUE_LIVE))
 		ret = -EAGAIN;
+	/* A status is no verdict then: the reset took the CQ from the SQ, say. */
+	if (ret > 0 && READ_ONCE(q->state) != HOMI_QUEUE_NEW)
+		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
 }
 
