@@ -719,3 +719,7 @@ void homi_ctrl_exit(void)
 	class_destroy(homi_class);
 	ida_destroy(&homi_minors);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/ctrl_test.c"
+#endif
