@@ -855,3 +855,8 @@ void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)
 			   q->obj.ctx->pid);
 	spin_unlock(&ctrl->lock);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/queue_test.c"
+#include "tests/queue_reset_test.c"
+#endif
