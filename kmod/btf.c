@@ -457,4 +457,8 @@ int homi_btf_lookup(const char *module, struct homi_btf_query *queries,
 	return ret;
 }
 
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/btf_kunit.c"
+#endif
+
 #endif /* __KERNEL__ */

@@ -454,14 +454,8 @@ static void homi_ctrl_read_queues(struct homi_ctrl *ctrl)
 		ctrl->reason = HOMI_REASON_ENCRYPTED_MEMORY;
 }
 
-static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
+static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 {
-	struct homi_ctrl *ctrl = kzalloc(sizeof(*ctrl), GFP_KERNEL);
-	int minor, ret;
-
-	if (!ctrl)
-		return ERR_PTR(-ENOMEM);
-	ctrl->ops = &homi_nvme_stock_ops;
 	mutex_init(&ctrl->reserve_lock);
 	mutex_init(&ctrl->identify_lock);
 	mutex_init(&ctrl->dma_lock);
@@ -475,6 +469,17 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	ctrl->state = HOMI_CTRL_RESETTING;
 	ctrl->generation = 1;
 	ctrl->enabled_generation = 1;
+}
+
+static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
+{
+	struct homi_ctrl *ctrl = kzalloc(sizeof(*ctrl), GFP_KERNEL);
+	int minor, ret;
+
+	if (!ctrl)
+		return ERR_PTR(-ENOMEM);
+	homi_ctrl_setup(ctrl);
+	ctrl->ops = &homi_nvme_stock_ops;
 	ctrl->bar_phys = pci_resource_start(pdev, 0);
 	ctrl->bar_len = pci_resource_len(pdev, 0);
 	ret = -ENOMEM;
@@ -760,3 +765,7 @@ void homi_ctrl_exit(void)
 	class_destroy(homi_class);
 	ida_destroy(&homi_minors);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/ctrl_test.c"
+#endif

@@ -152,3 +152,7 @@ vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
 	page = (region == HOMI_REGION_SHADOW ? dbs : eis) + (entry & PAGE_MASK);
 	return vmf_insert_pfn(vmf->vma, vmf->address, homi_kernel_pfn(page));
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/doorbell_test.c"
+#endif

@@ -233,3 +233,7 @@ int homi_table_build(struct homi_table_builder *b,
 	homi_table_flush(b);
 	return 0;
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/fiemap_test.c"
+#endif

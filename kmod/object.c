@@ -468,3 +468,7 @@ void homi_object_exit(void)
 {
 	kern_unmount(homi_mnt);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/object_test.c"
+#endif

@@ -70,3 +70,7 @@ bool homi_may_attach(struct pci_dev *pdev)
 		return false;
 	return !homi_listed(except, name);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/policy_test.c"
+#endif

@@ -510,6 +510,9 @@ static int homi_queue_make(struct homi_queue *q)
 	/* If a reset, or a recall, came in between the queue is dying. */
 	if (!ret && !homi_queue_set_state(q, HOMI_QUEUE_LIVE))
 		ret = -EAGAIN;
+	/* A status is no verdict then: the reset took the CQ from the SQ, say. */
+	if (ret > 0 && READ_ONCE(q->state) != HOMI_QUEUE_NEW)
+		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
 }
 
@@ -731,7 +734,7 @@ void homi_queues_release_dma(struct homi_ctrl *ctrl)
 	mutex_unlock(&ctrl->dma_lock);
 }
 
-/* A queue that should be deleted and is not; each once in a generation. */
+/* A queue that should not be at the controller; each once in a generation. */
 static struct homi_queue *homi_queue_next_undead(struct homi_ctrl *ctrl)
 {
 	struct homi_queue *q, *found = NULL;
@@ -740,7 +743,7 @@ static struct homi_queue *homi_queue_next_undead(struct homi_ctrl *ctrl)
 	list_for_each_entry(q, &ctrl->queues, entry)
 		if (q->hw == HOMI_HW_CREATED && !q->creating &&
 		    q->retried != ctrl->generation &&
-		    (q->state == HOMI_QUEUE_REVOKED || q->obj.dead) &&
+		    (q->state > HOMI_QUEUE_LIVE || q->obj.dead) &&
 		    kref_get_unless_zero(&q->obj.ref)) {
 			q->retried = ctrl->generation;
 			found = q;
@@ -910,3 +913,8 @@ void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)
 			   pid_nr(q->obj.ctx->pid));
 	spin_unlock(&ctrl->lock);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/queue_test.c"
+#include "tests/queue_reset_test.c"
+#endif

@@ -192,3 +192,7 @@ void homi_reset_exit(void)
 	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
 	flush_workqueue(homi_wq);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/reset_test.c"
+#endif

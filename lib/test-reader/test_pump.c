@@ -48,6 +48,36 @@ static const char *find_agrees(void)
 	return NULL;
 }
 
+static const char *find_table(void)
+{
+	static const struct homi_extent records[] = {
+		{ .file_offset = 8192, .slba = 100, .blocks = 1 },
+		{ .file_offset = 12288, .blocks = 3, .flags = HOMI_EXTENT_HOLE },
+		{ .file_offset = 24576, .slba = 7, .blocks = 2 },
+	};
+	static const struct {
+		uint64_t count, offset, want;
+	} c[] = {
+		{ 0, 0, 0 }, { 0, 8192, 0 }, { 0, UINT64_MAX, 0 },
+		{ 1, 8191, 1 }, { 1, 8192, 0 }, { 1, 12287, 0 }, { 1, 12288, 1 },
+		{ 2, 12287, 0 }, { 2, 12288, 1 }, { 2, 24575, 1 }, { 2, 24576, 2 },
+		{ 3, 0, 3 }, { 3, 8191, 3 }, { 3, 8192, 0 }, { 3, 12288, 1 },
+		{ 3, 24575, 1 }, { 3, 24576, 2 }, { 3, 32767, 2 }, { 3, 32768, 3 },
+		{ 3, UINT64_MAX, 3 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		uint64_t got = homi_extent_find(records, c[i].count, 4096, c[i].offset);
+
+		if (got != c[i].want) {
+			printf("# row %u: %llu\n", i, (unsigned long long)got);
+			return "table";
+		}
+	}
+	return NULL;
+}
+
 /* The last block of the address space is found, and no product overflows. */
 static const char *find_at_the_end(void)
 {
@@ -448,6 +478,7 @@ int main(void)
 
 	holes.holes_only = true;
 	large.records = 350;
+	tap_try(find_table(), "extent search table");
 	tap_try(find_agrees(), "extent search agrees with a walk");
 	tap_try(find_at_the_end(), "extent search at the end of the address space");
 	tap_try(run_is_cut(), "a run is cut to its record and to the transfer");

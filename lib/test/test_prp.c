@@ -282,6 +282,50 @@ static const char *table(void)
 	return NULL;
 }
 
+/* Memory for lists that can't be named, or is not there, is not written to. */
+static const char *bad_lists(void)
+{
+	static const struct homi_seg seg = { 0, 0x10000, 16384 };
+	uint64_t memory[4] = { 1, 2, 3, 4 }, prp1, prp2;
+	struct homi_prp_list list = { memory, LIST_DMA + 4, 4 };
+
+	TAP_MUST(homi_prp_build(&seg, 1, 0, 16384, 4096, &list, &prp1, &prp2) == HOMI_PRP_LIST);
+	list.dma_addr = LIST_DMA + 1;
+	TAP_MUST(homi_prp_build(&seg, 1, 0, 16384, 4096, &list, &prp1, &prp2) == HOMI_PRP_LIST);
+	TAP_MUST(memory[0] == 1 && memory[1] == 2 && memory[2] == 3 && memory[3] == 4);
+	list.dma_addr = LIST_DMA;
+	list.entries = NULL;
+	TAP_MUST(homi_prp_build(&seg, 1, 0, 16384, 4096, &list, &prp1, &prp2) == HOMI_PRP_LIST);
+	list.entries = memory;
+	TAP_MUST(homi_prp_build(&seg, 1, 0, 16384, 4096, &list, &prp1, &prp2) == HOMI_PRP_OK);
+	TAP_MUST(prp1 == 0x10000 && prp2 == LIST_DMA && memory[2] == homi_cpu_to_le64(0x13000));
+	TAP_MUST(memory[3] == 4);
+	/* Where no list is needed none is looked at. */
+	list.dma_addr = LIST_DMA + 1;
+	TAP_MUST(homi_prp_build(&seg, 1, 0, 8192, 4096, &list, &prp1, &prp2) == HOMI_PRP_OK);
+	return NULL;
+}
+
+/* What fits: powers of two, and entries for a list that starts with a page */
+static const char *sizes(void)
+{
+	static const struct {
+		uint64_t length, want;
+	} c[] = {
+		{ 1, 2 }, { 4096, 2 }, { 4097, 3 }, { 510 * 4096, 511 }, { 511 * 4096, 513 },
+		{ 512 * 4096, 514 }, { 1022 * 4096, 1025 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++)
+		TAP_MUST(homi_prp_list_entries(c[i].length, 4096) == c[i].want);
+	for (i = 0; i < 32; i++)
+		TAP_MUST(!homi_prp_page_size_ok(1u << i) == (i < 12));
+	TAP_MUST(!homi_prp_page_size_ok(0) && !homi_prp_page_size_ok(4097) &&
+		 !homi_prp_page_size_ok(12288) && !homi_prp_page_size_ok(UINT32_MAX));
+	return NULL;
+}
+
 static const char *single(void)
 {
 	struct homi_seg seg = { 4096, 0x40000200, 3 * 4096 };
@@ -330,6 +374,8 @@ static const char *search(void)
 int main(void)
 {
 	tap_try(table(), "PRP table");
+	tap_try(bad_lists(), "lists that can't be used");
+	tap_try(sizes(), "page sizes and lengths of lists");
 	tap_try(single(), "single page, against the full build");
 	tap_try(search(), "binary search, against a linear one");
 	tap_try(edges(4096), "lists that fill, chain and end, 4 KiB pages");
