@@ -296,3 +296,7 @@ int homi_cmd_holders(struct homi_call *call)
 	kvfree(survey.holders);
 	return ret;
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/reserve_test.c"
+#endif
