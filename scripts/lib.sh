@@ -5,7 +5,8 @@
 HOMI_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 HOMI_CACHE=${HOMI_CACHE:-${HOME:-/root}/.cache/homi}
 # Distribution kernels, and with the one that is built here to watch for every mistake.
-HOMI_KERNELS="6.1 6.12"
+# The newest comes last.
+HOMI_KERNELS="6.1 6.12 6.12-cloud"
 HOMI_MATRIX="$HOMI_KERNELS watch"
 HOMI_ME=${0##*/}
 export HOMI_ROOT HOMI_CACHE HOMI_KERNELS HOMI_MATRIX
@@ -18,11 +19,20 @@ kernel_meta() {
 	case $1 in
 	6.1) echo linux-headers-amd64 ;;
 	6.12) echo linux-headers-6.12-amd64 ;;
+	6.12-cloud) echo linux-headers-6.12-cloud-amd64 ;;
 	*) die "no package of kernel '$1' is known" ;;
 	esac
 }
 
-# Sets K_VERSION, K_VMLINUZ, K_MODULES and K_BUILD for one kernel of the matrix.
+# Does a kernel have module NAME, as a file or built in? kernel_has DIRECTORY NAME [builtin]
+kernel_has() {
+	local list=$1/modules.builtin
+
+	grep -q "/$2\.ko$" "$list" || { [ $# = 2 ] && grep -q "/$2\.ko[^:/]*:" "$1/modules.dep"; }
+}
+
+# Sets K_VERSION, K_VMLINUZ, K_MODULES, K_BUILD and K_SHARE (the file system by which a guest sees
+# the host's files) for one kernel.
 kernel_paths() {
 	local dir
 
@@ -38,4 +48,6 @@ kernel_paths() {
 	K_MODULES=$dir/lib/modules/$K_VERSION
 	K_BUILD=$dir/build
 	[ -d "$K_BUILD" ] || K_BUILD=/usr/src/linux-headers-$K_VERSION
+	K_SHARE=virtiofs
+	! kernel_has "$K_MODULES" 9p || K_SHARE=9p
 }
