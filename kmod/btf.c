@@ -398,7 +398,7 @@ static int homi_btf_search(const void *vmlinux, size_t vmlinux_len,
  */
 static int homi_btf_read(const char *name, void **data, size_t *len)
 {
-	struct file *file;
+	struct file *file = NULL;
 	char path[64];
 	loff_t pos = 0;
 	ssize_t ret;
@@ -407,7 +407,8 @@ static int homi_btf_read(const char *name, void **data, size_t *len)
 	if (snprintf(path, sizeof(path), "/sys/kernel/btf/%s", name) >=
 	    sizeof(path))
 		return -ENAMETOOLONG;
-	file = filp_open(path, O_RDONLY, 0);
+	scoped_with_init_fs()
+		file = filp_open(path, O_RDONLY, 0);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	*len = i_size_read(file_inode(file));

@@ -10,7 +10,18 @@
 #include <linux/version.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/fs_struct.h>
 #include <linux/mm.h>
+
+/* --- fs --- */
+
+/*
+ * 7.3 ("fs: add scoped_with_init_fs()") gives kernel threads an empty root of
+ * their own, and this to look up a path in that of the first process.
+ */
+#ifndef scoped_with_init_fs
+#define scoped_with_init_fs()
+#endif
 
 /* --- mm --- */
 
