@@ -159,4 +159,15 @@ static inline int homi_compat_pin(unsigned long start, int nr,
 #define homi_lease_end(lease) ((void)(lease))
 #endif
 
+/*
+ * 7.0 ("filelock: allow lease_managers to dictate what qualifies as a conflict")
+ * calls this for each lease. Before, the VFS left it to the lease's owner for
+ * delegations and layouts, as we do.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define HOMI_LEASE_OPEN_CONFLICT
+#else
+#define HOMI_LEASE_OPEN_CONFLICT .lm_open_conflict = homi_lease_open_conflict,
+#endif
+
 #endif /* _HOMI_COMPAT_H */
