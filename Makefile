@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The front door. The work is done by Kbuild, lib/, tools/, selftests/ and scripts/.
 #
-#   K=6.1|6.12|<release of an installed kernel>   one kernel instead of the whole matrix
+#   K=<name>|<release of an installed kernel>     one kernel instead of the whole matrix (scripts/kernels)
 #   T=<shell pattern>                             only tests whose name matches
 #   B=<name>                                      which benchmark
 

@@ -18,7 +18,11 @@
 #define HOMI_BTF_HOPS		32	/* typedefs, qualifiers and arrays in a row */
 #define HOMI_BTF_DEPTH		8	/* anonymous structs within each other */
 #define HOMI_BTF_VISITS		64	/* anonymous structs of one struct, in all */
-#define HOMI_BTF_INFO_BITS	0x9f00ffff	/* kind flag, kind, vlen */
+/* Kind flag, kind, vlen: as many bits as this kernel's header knows */
+#define HOMI_BTF_INFO_BITS	(0x80000000 | BTF_INFO_KIND(~0U) << 24 | \
+				 BTF_INFO_VLEN(~0U))
+/* The kernel's own header may be longer than that of its BTF: 7.x added fields. */
+#define HOMI_BTF_HDR_LEN	offsetofend(struct btf_header, str_len)
 
 /**
  * struct homi_btf - the sections of one BTF blob
@@ -116,10 +120,10 @@ static int homi_btf_open_sections(struct homi_btf *btf, const void *data,
 	const struct btf_header *hdr = data;
 	size_t room;
 
-	if (len < sizeof(*hdr) || hdr->magic != BTF_MAGIC ||
+	if (len < HOMI_BTF_HDR_LEN || hdr->magic != BTF_MAGIC ||
 	    hdr->version != BTF_VERSION || hdr->flags)
 		return -EINVAL;
-	if (hdr->hdr_len < sizeof(*hdr) || hdr->hdr_len > len ||
+	if (hdr->hdr_len < HOMI_BTF_HDR_LEN || hdr->hdr_len > len ||
 	    !IS_ALIGNED(hdr->hdr_len | hdr->type_off | hdr->type_len,
 			sizeof(u32)))
 		return -EINVAL;
@@ -394,7 +398,7 @@ static int homi_btf_search(const void *vmlinux, size_t vmlinux_len,
  */
 static int homi_btf_read(const char *name, void **data, size_t *len)
 {
-	struct file *file;
+	struct file *file = NULL;
 	char path[64];
 	loff_t pos = 0;
 	ssize_t ret;
@@ -403,7 +407,8 @@ static int homi_btf_read(const char *name, void **data, size_t *len)
 	if (snprintf(path, sizeof(path), "/sys/kernel/btf/%s", name) >=
 	    sizeof(path))
 		return -ENAMETOOLONG;
-	file = filp_open(path, O_RDONLY, 0);
+	scoped_with_init_fs()
+		file = filp_open(path, O_RDONLY, 0);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	*len = i_size_read(file_inode(file));

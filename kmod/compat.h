@@ -10,7 +10,18 @@
 #include <linux/version.h>
 #include <linux/eventfd.h>
 #include <linux/fs.h>
+#include <linux/fs_struct.h>
 #include <linux/mm.h>
+
+/* --- fs --- */
+
+/*
+ * 7.3 ("fs: add scoped_with_init_fs()") gives kernel threads an empty root of
+ * their own, and this to look up a path in that of the first process.
+ */
+#ifndef scoped_with_init_fs
+#define scoped_with_init_fs()
+#endif
 
 /* --- mm --- */
 
@@ -146,6 +157,17 @@ static inline int homi_compat_pin(unsigned long start, int nr,
 #include <linux/filelock.h>
 #define homi_lease_core(lease, field) ((lease)->c.flc_##field)
 #define homi_lease_end(lease) ((void)(lease))
+#endif
+
+/*
+ * 7.0 ("filelock: allow lease_managers to dictate what qualifies as a conflict")
+ * calls this for each lease. Before, the VFS left it to the lease's owner for
+ * delegations and layouts, as we do.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define HOMI_LEASE_OPEN_CONFLICT
+#else
+#define HOMI_LEASE_OPEN_CONFLICT .lm_open_conflict = homi_lease_open_conflict,
 #endif
 
 #endif /* _HOMI_COMPAT_H */

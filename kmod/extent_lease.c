@@ -45,7 +45,14 @@ static bool homi_lease_break(struct file_lease *lease)
 	return false;
 }
 
+/* homi_extent_lease() looks for writers itself, when the lease is there. */
+static int __maybe_unused homi_lease_open_conflict(struct file *file, int arg)
+{
+	return 0;
+}
+
 static const struct lease_manager_operations homi_lease_ops = {
+	HOMI_LEASE_OPEN_CONFLICT
 	.lm_break = homi_lease_break,
 	.lm_change = lease_modify,
 };

@@ -93,6 +93,11 @@ static void homi_test_refused(struct kunit *test)
 	test_refused();
 }
 
+static void homi_test_header(struct kunit *test)
+{
+	test_header();
+}
+
 /* The running kernel's, by what the compiler says of it */
 static void homi_test_running(struct kunit *test)
 {
@@ -118,6 +123,7 @@ static struct kunit_case homi_btf_cases[] = {
 	KUNIT_CASE(homi_test_flipped),
 	KUNIT_CASE(homi_test_words),
 	KUNIT_CASE(homi_test_refused),
+	KUNIT_CASE(homi_test_header),
 	KUNIT_CASE(homi_test_running),
 	{}
 };

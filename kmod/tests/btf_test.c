@@ -28,6 +28,8 @@ typedef uint64_t u64;
 #define S32_MAX		INT32_MAX
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define IS_ALIGNED(x, a)	(((x) & ((a) - 1)) == 0)
+#define offsetofend(type, member) \
+	(offsetof(type, member) + sizeof(((type *)0)->member))
 
 /* As in nvme_glue.h, which needs kernel headers. */
 struct homi_btf_query {
@@ -163,6 +165,7 @@ int main(int argc, char **argv)
 	test_flipped(base, base_len, split, split_len);
 	test_words(base, base_len);
 	test_refused();
+	test_header();
 	test_running();
 	free(base);
 	free(split);
