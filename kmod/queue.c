@@ -73,9 +73,7 @@ static const u8 homi_queue_moves[] = {
 			   BIT(HOMI_QUEUE_REVOKED) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_LIVE] = BIT(HOMI_QUEUE_LOST) | BIT(HOMI_QUEUE_REVOKED) |
 			    BIT(HOMI_QUEUE_GONE),
-	/* Revoked: lost in a pause of stock's, it is still at the controller. */
-	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_REVOKED) |
-			    BIT(HOMI_QUEUE_GONE),
+	[HOMI_QUEUE_LOST] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_REVOKED] = BIT(HOMI_QUEUE_NEW) | BIT(HOMI_QUEUE_GONE),
 	[HOMI_QUEUE_GONE] = 0,
 };
