@@ -308,7 +308,7 @@ static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
 			      *(u16 *)((void *)ns + layout.ns_ms) :
 			      *(u16 *)(head_ptr + layout.head_ms);
 	info->dev = disk_devt(head ?: disk);
-	info->read_only = get_disk_ro(disk);
+	info->read_only = get_disk_ro(disk) || (head && get_disk_ro(head));
 	info->zoned = blk_queue_is_zoned(disk->queue);
 	info->multipath = head;
 }
