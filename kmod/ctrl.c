@@ -643,6 +643,7 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 	if (!ctrl)
 		return;
 	homi_ctrl_release_dma(ctrl);
+	homi_ctrl_each_ctx(ctrl, homi_extents_gone);
 	homi_ctrl_unlist(ctrl);
 	homi_ctrl_put(ctrl);
 	homi_ctrl_put(ctrl);	/* the list's */

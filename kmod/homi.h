@@ -165,6 +165,7 @@ struct homi_ctrl {
  * @pid: of who opened it, in the initial pid namespace; for debugfs only
  * @dma_released: the function is off the bus and @objects were told;
  *	guarded by ctrl->lock
+ * @watch: looks at the namespaces of its extents; see extent_ns.c
  * @teardown: finishes a close that had to wait for the controller
  */
 struct homi_ctx {
@@ -182,6 +183,7 @@ struct homi_ctx {
 	atomic_t recalled;
 	pid_t pid;
 	bool dma_released;
+	struct delayed_work watch;
 	struct work_struct teardown;
 };
 
@@ -257,6 +259,8 @@ void homi_object_publish(struct homi_object *obj);
 void homi_object_abort(struct homi_object *obj);
 struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
 				    enum homi_object_type type);
+struct homi_object *homi_object_next(struct homi_ctx *ctx, unsigned long *id,
+				     enum homi_object_type type);
 void homi_object_put(struct homi_object *obj);
 int homi_object_destroy(struct homi_ctx *ctx, u32 id);
 void homi_object_zap(struct homi_object *obj);
@@ -264,6 +268,8 @@ void homi_ctx_release_dma(struct homi_ctx *ctx);
 struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl);
 void homi_ctx_put(struct homi_ctx *ctx);
 void homi_ctx_close(struct homi_ctx *ctx);
+void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
+			void (*fn)(struct homi_ctx *ctx));
 u64 homi_cookie(struct homi_object *obj, enum homi_region region);
 int homi_mmap(struct homi_ctx *ctx, struct vm_area_struct *vma);
 void homi_ctx_zap_doorbells(struct homi_ctx *ctx);
@@ -350,6 +356,12 @@ int homi_cmd_mem_segments(struct homi_call *call);
 int homi_cmd_extent_resolve(struct homi_call *call);
 int homi_extent_init(void);
 void homi_extent_exit(void);
+
+/* extent_ns.c */
+void homi_extents_watch_prepare(struct homi_ctx *ctx);
+void homi_extents_watch(struct homi_ctx *ctx);
+void homi_extents_watch_end(struct homi_ctx *ctx);
+void homi_extents_gone(struct homi_ctx *ctx);
 
 /* policy.c */
 extern unsigned int homi_delete_ms;

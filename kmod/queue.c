@@ -650,32 +650,6 @@ int homi_cmd_queue_info(struct homi_call *call)
 
 /* --- news --- */
 
-/*
- * Zap the mappings of all open files. None is added that could map a live
- * queue's doorbells: all queues left LIVE before. References keep the walk
- * going while the lock is dropped.
- */
-static void homi_ctrl_zap(struct homi_ctrl *ctrl,
-			  void (*zap)(struct homi_ctx *ctx))
-{
-	struct homi_ctx *ctx, *prev = NULL;
-
-	spin_lock(&ctrl->lock);
-	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
-		if (!kref_get_unless_zero(&ctx->ref))
-			continue;
-		spin_unlock(&ctrl->lock);
-		if (prev)
-			homi_ctx_put(prev);
-		zap(ctx);
-		prev = ctx;
-		spin_lock(&ctrl->lock);
-	}
-	spin_unlock(&ctrl->lock);
-	if (prev)
-		homi_ctx_put(prev);
-}
-
 /**
  * homi_queues_lost - take all queues from their owners
  * @ctrl: the controller; its state keeps new queues away
@@ -693,8 +667,9 @@ void homi_queues_lost(struct homi_ctrl *ctrl, u32 state)
 	list_for_each_entry(q, &ctrl->queues, entry)
 		homi_queue_move(q, state);
 	spin_unlock(&ctrl->lock);
-	homi_ctrl_zap(ctrl, state == HOMI_QUEUE_GONE ? homi_ctx_zap_all :
-						       homi_ctx_zap_doorbells);
+	/* No mapping is added that could reach a doorbell: none is LIVE now. */
+	homi_ctrl_each_ctx(ctrl, state == HOMI_QUEUE_GONE ?
+			   homi_ctx_zap_all : homi_ctx_zap_doorbells);
 	wake_up_all(&ctrl->wait);
 }
 
@@ -776,23 +751,6 @@ void homi_queues_retry(struct homi_ctrl *ctrl)
 	}
 }
 
-/* Published or not: a queue that is being made counts as well. */
-static struct homi_object *homi_ctx_next_queue(struct homi_ctx *ctx,
-					       unsigned long *id)
-{
-	struct homi_object *obj;
-
-	xa_lock(&ctx->objects);
-	while ((obj = xa_find_after(&ctx->objects, id, ULONG_MAX,
-				    XA_PRESENT)))
-		if (obj->type == HOMI_OBJ_QUEUE) {
-			kref_get(&obj->ref);
-			break;
-		}
-	xa_unlock(&ctx->objects);
-	return obj;
-}
-
 /**
  * homi_ctx_revoke_queues - delete all queues of an open file
  * @ctx: the open file
@@ -809,7 +767,7 @@ void homi_ctx_revoke_queues(struct homi_ctx *ctx)
 	mutex_lock(&ctx->lock);
 	ctx->revoking++;
 	mutex_unlock(&ctx->lock);
-	while ((obj = homi_ctx_next_queue(ctx, &id))) {
+	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
 		homi_queue_set_state(to_queue(obj), HOMI_QUEUE_REVOKED);
 		homi_object_zap(obj);
 		homi_queue_delete(to_queue(obj));

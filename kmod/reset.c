@@ -102,6 +102,7 @@ static void homi_reset_dead(void *nvme_ctrl)
 	if (!homi_ctrl_is_gone(ctrl)) {
 		homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
 		homi_queues_disabled(ctrl, U64_MAX);
+		homi_ctrl_each_ctx(ctrl, homi_extents_gone);
 	}
 	homi_ctrl_put(ctrl);
 }
