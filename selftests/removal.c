@@ -57,24 +57,38 @@ bool disk_of(const char *ctrl, uint32_t nsid, char *disk, size_t size)
 	return found;
 }
 
-/* The second controller, learnt before the first test takes it away */
-static struct victim second;
+/* The second controller and the spare one, learnt before the first test takes them away */
+static struct victim second, spare;
+
+static void learn(struct victim *victim, const char *ctrl)
+{
+	char link[256], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), "/sys/class/nvme/%s/device", ctrl);
+	if (!realpath(link, path))
+		return;
+	snprintf(victim->pci, sizeof(victim->pci), "%.31s", base_name(path));
+	snprintf(victim->home, sizeof(victim->home), "/dev/homi/%.40s", ctrl);
+	victim->nsid = 1;
+	if (disk_of(ctrl, 1, victim->disk, sizeof(victim->disk)))
+		victim->block_size = sysfs_number("/sys/class/block/%s/queue/logical_block_size",
+						  base_name(victim->disk));
+}
 
 __attribute__((constructor)) static void removal_init(void)
 {
 	const char *dev = getenv("HOMI_DEV2");
-	char link[256], path[PATH_MAX];
+	char ctrl[32], nqn[256];
+	unsigned int i;
 
-	if (!dev || !*dev)
-		return;
-	snprintf(link, sizeof(link), "/sys/class/nvme/%s/device", base_name(dev));
-	if (!realpath(link, path))
-		return;
-	snprintf(second.pci, sizeof(second.pci), "%.31s", base_name(path));
-	second.nsid = 1;
-	if (disk_of(base_name(dev), 1, second.disk, sizeof(second.disk)))
-		second.block_size = sysfs_number("/sys/class/block/%s/queue/logical_block_size",
-						 base_name(second.disk));
+	if (dev && *dev)
+		learn(&second, base_name(dev));
+	for (i = 0; i < 16; i++) {
+		snprintf(ctrl, sizeof(ctrl), "nvme%u", i);
+		if (sysfs_read(nqn, sizeof(nqn), "/sys/class/nvme/%s/subsysnqn", ctrl) &&
+		    strstr(nqn, "qemu:spare"))
+			learn(&spare, ctrl);
+	}
 }
 
 void victim_wait_back(struct victim *victim)
@@ -113,11 +127,10 @@ void victim_bind(struct victim *victim)
 
 void victim_restore(struct victim *victim)
 {
-	const char *name = getenv("HOMI_DEV2");
 	uint64_t end = now_ms() + 20000;
 
 	/* The last reference to the old one may be dropped a little after its holder's end. */
-	while (strcmp(victim->dev, name)) {
+	while (strcmp(victim->dev, victim->home)) {
 		ASSERT(now_ms() < end);
 		victim_unbind(victim);
 		nap_ms(50);
@@ -234,24 +247,13 @@ static void surprise_remove(const struct victim *victim)
 	sysfs_remove(victim);
 }
 
-/* scripts/vm calls the controller at 0000:0N:00.0 nvmeN, and its first drive nvmeNn1. */
+/* scripts/vm calls the controller at 0000:0N:00.0 nvmeN. */
 static unsigned int slot_of(const struct victim *victim)
 {
 	unsigned int domain, bus;
 
 	ASSERT_EQ(2, sscanf(victim->pci, "%x:%x", &domain, &bus));
 	return bus;
-}
-
-void need_hotplug(const struct victim *victim)
-{
-	char path[128];
-
-	if (!getenv("HOMI_MONITOR"))
-		SKIP("no QEMU that could unplug a controller");
-	snprintf(path, sizeof(path), PCI "/physfn", victim->pci);
-	if (!access(path, F_OK))
-		SKIP("a virtual function is not plugged");
 }
 
 /* A line to QEMU's monitor; what it answers is shown if it looks like an error. */
@@ -293,11 +295,10 @@ static void unplug(const struct victim *victim)
 static void plug(const struct victim *victim)
 {
 	unsigned int n = slot_of(victim);
-	char line[256];
+	char line[128];
 
 	snprintf(line, sizeof(line), "device_add nvme,id=nvme%u,serial=homi%u,bus=port%u,"
-		 "drive=nvme%un1,logical_block_size=%u,physical_block_size=%u", n, n, n, n,
-		 victim->block_size, victim->block_size);
+		 "subsys=spare", n, n, n);
 	monitor(line);
 }
 
@@ -329,8 +330,7 @@ uint64_t victim_remove(const struct removal *how, const struct victim *victim)
 }
 
 /*
- * QEMU lets go of the old one, its slot and its drive only some time after the guest has; and
- * where ACPI tells of the new one a slot whose device was removed by sysfs before may need to
+ * QEMU lets go of the old one and its slot only some time after the guest has; and where ACPI tells of the new one a slot whose device was removed by sysfs before may need to
  * be looked at.
  */
 void victim_add(const struct removal *how, struct victim *victim)
@@ -353,17 +353,19 @@ void victim_add(const struct removal *how, struct victim *victim)
 }
 
 /* A test that failed may have left it away. */
-static void bring_back(const struct victim *victim)
+static void bring_back(struct victim *victim)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), PCI, victim->pci);
 	if (access(path, F_OK))
 		sysfs_rescan(victim);
-	if (access(path, F_OK) && getenv("HOMI_MONITOR"))
-		victim_add(&by_hotplug, &second);
+	if (access(path, F_OK) && victim->plugged)
+		victim_add(&by_hotplug, victim);
 	else
 		sysfs_write("/sys/bus/pci/drivers/nvme/bind", victim->pci);
+	victim_wait_back(victim);
+	victim_restore(victim);
 }
 
 void victim_need(struct victim *victim)
@@ -372,6 +374,13 @@ void victim_need(struct victim *victim)
 		SKIP("HOMI_DEV2 names no second controller");
 	*victim = second;
 	bring_back(victim);
-	victim_wait_back(victim);
-	victim_restore(victim);
+}
+
+void victim_need_plugged(struct victim *victim)
+{
+	if (!spare.pci[0] || !getenv("HOMI_MONITOR"))
+		SKIP("no QEMU with a spare controller that could be unplugged");
+	spare.plugged = true;
+	*victim = spare;
+	bring_back(victim);
 }

@@ -8,7 +8,9 @@
 
 struct victim {
 	char pci[32];		/* its address; stays what it is */
-	char dev[64];		/* homi's node, which may get another name */
+	char home[64];		/* homi's node at first */
+	char dev[64];		/* and now: it may get another name */
+	bool plugged;		/* by QEMU, and can be unplugged */
 	char disk[64];		/* its first namespace */
 	uint32_t nsid;
 	uint32_t block_size;
@@ -18,6 +20,11 @@ struct victim {
 bool disk_of(const char *ctrl, uint32_t nsid, char *disk, size_t size);
 /* Skips the test where there is none. */
 void victim_need(struct victim *victim);
+/*
+ * QEMU's "spare", in a subsystem of that name: a drive that belongs to a controller itself may
+ * stay in use for ever when that is unplugged under load, a subsystem's namespaces stay.
+ */
+void victim_need_plugged(struct victim *victim);
 void victim_unbind(const struct victim *victim);
 void victim_bind(struct victim *victim);
 /* Waits until it is live, homi is attached and the namespace is there. */
@@ -41,7 +48,6 @@ struct removal {
 };
 
 extern const struct removal by_unbind, by_sysfs, by_hotplug, by_surprise;
-void need_hotplug(const struct victim *victim);
 /* Returns when it is gone, in ms. */
 uint64_t victim_remove(const struct removal *how, const struct victim *victim);
 void victim_add(const struct removal *how, struct victim *victim);

@@ -41,9 +41,10 @@ static void begin(const struct removal *how)
 {
 	int fd;
 
-	victim_need(&victim);
 	if (how == &by_hotplug)
-		need_hotplug(&victim);
+		victim_need_plugged(&victim);
+	else
+		victim_need(&victim);
 	fd = homi_open_at(victim.dev);
 	need_queues(fd, 2);
 	close(fd);
@@ -242,7 +243,7 @@ static void make_file(const char *type)
 	if (!strcmp(type, "xfs"))
 		ASSERT(!shell("mkfs.xfs -q -f -K -d size=320m %s >/dev/null", part));
 	else
-		ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 16384", part));
+		ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 8192", part));
 	ASSERT(!mount(part, point, type, 0, NULL));
 	file_create(&file, point, "held", FILE_SIZE, 5);
 	snprintf(file_path, sizeof(file_path), "%s", file.path);
@@ -418,7 +419,7 @@ static void remove_from_stopped(const struct removal *how, const char *type)
 TEST_TIMEOUT(unbind_all_stopped_ext4, 240) { remove_from_stopped(&by_unbind, "ext4"); }
 TEST_TIMEOUT(unbind_all_stopped_xfs, 240) { remove_from_stopped(&by_unbind, "xfs"); }
 TEST_TIMEOUT(sysfs_all_stopped, 240) { remove_from_stopped(&by_sysfs, "ext4"); }
-TEST_TIMEOUT(hotplug_all_stopped, 240) { remove_from_stopped(&by_hotplug, "xfs"); }
+TEST_TIMEOUT(hotplug_all_stopped, 240) { remove_from_stopped(&by_hotplug, "ext4"); }
 TEST_TIMEOUT(surprise_all_stopped, 240) { remove_from_stopped(&by_surprise, "ext4"); }
 
 /* --- stock's module --- */
