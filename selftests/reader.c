@@ -139,6 +139,16 @@ void reader_expect_revoked(struct reader *r)
 	reader_join(r);
 }
 
+void reader_recreate(struct reader *r)
+{
+	uint64_t end = now_ms() + 20000;
+	int err;
+
+	while ((err = ring_recreate(&r->ring)) == -EAGAIN && now_ms() < end)
+		nap_ms(5);
+	ASSERT_EQ(0, err);
+}
+
 char *reader_file(const char *dir, const char *name, struct file *file)
 {
 	char *want = malloc(READER_PAGES * PAGE);

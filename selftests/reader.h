@@ -40,5 +40,7 @@ void reader_end(struct reader *reader);
 void reader_expect_true(struct reader *reader);
 /* Its holder does nothing about it. */
 void reader_expect_revoked(struct reader *reader);
+/* The queue of a holder that was revoked, as soon as that is over */
+void reader_recreate(struct reader *reader);
 
 #endif

@@ -388,7 +388,7 @@ static void format_other_size(const char *type)
 		close(file);
 	close(fd);
 	/* The holder may go on with what there is. */
-	ASSERT_EQ(0, ring_recreate(&reader.ring));
+	reader_recreate(&reader);
 	ring_unmap(&ring);
 	close(ring.fd);
 	reader_end(&reader);
@@ -466,7 +466,7 @@ static void detach_and_attach(const char *type)
 	ASSERT_EQ(-ENOENT, homi_call(reader.fd, HOMI_NS_INFO, &info));
 	ASSERT(extent_resolve(reader.fd, file, 0, 0, &again) < 0);
 	/* Raw commands to it are refused by the controller. */
-	ASSERT_EQ(0, ring_recreate(&reader.ring));
+	reader_recreate(&reader);
 	{
 		struct sqe sqe = { .opcode = NVME_READ, .nsid = SCRATCH,
 				   .prp1 = dma_addr(&reader.dma, 0) };
