@@ -179,6 +179,9 @@ static void stock_load(void)
 		if (idle == DEPTH)
 			break;
 		n = syscall(SYS_io_getevents, aio, 1, DEPTH / 4, events, &limit);
+		/* Being stopped and continued interrupts it. */
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n <= 0)
 			FAIL("stock: no completion (%ld)", n);
 		for (i = 0; i < n; i++) {
