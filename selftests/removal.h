@@ -40,6 +40,9 @@ void victim_prove(const struct victim *victim);
 /* Nobody holds the old one any more: it gets its old name again. */
 void victim_restore(struct victim *victim);
 
+/* homi lets go of a file from a worker, whose last step comes a little later. */
+void umount_soon(const char *point);
+
 /* A way of taking it away, and of bringing it back */
 struct removal {
 	void (*remove)(const struct victim *victim);
