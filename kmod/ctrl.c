@@ -209,36 +209,6 @@ void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
 	spin_unlock(&ctrl->lock);
 }
 
-/**
- * homi_ctrl_each_ctx - call a function for each open file
- * @ctrl: the controller
- * @fn: may sleep
- * @arg: for @fn
- *
- * References keep the walk going while the lock is dropped. A file that is
- * opened meanwhile is met too: it is added at the end.
- */
-void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
-			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg)
-{
-	struct homi_ctx *ctx, *prev = NULL;
-
-	spin_lock(&ctrl->lock);
-	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
-		if (!kref_get_unless_zero(&ctx->ref))
-			continue;
-		spin_unlock(&ctrl->lock);
-		if (prev)
-			homi_ctx_put(prev);
-		fn(ctx, arg);
-		prev = ctx;
-		spin_lock(&ctrl->lock);
-	}
-	spin_unlock(&ctrl->lock);
-	if (prev)
-		homi_ctx_put(prev);
-}
-
 static u32 homi_ctrl_iommu(struct homi_ctrl *ctrl)
 {
 	struct iommu_domain *domain;
@@ -694,6 +664,7 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 	if (!ctrl)
 		return;
 	homi_ctrl_release_dma(ctrl);
+	homi_ctrl_each_ctx(ctrl, homi_extents_gone, NULL);
 	homi_ctrl_unlist(ctrl);
 	homi_ctrl_put(ctrl);
 	homi_ctrl_put(ctrl);	/* the list's */

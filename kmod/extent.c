@@ -297,6 +297,7 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	table->file_size = file_size;
 	table->block_size = b.block_size;
 	mutex_lock(&e->lock);
+	e->ns = *ns;
 	e->table = table;
 	e->table_len = PAGE_ALIGN(struct_size(table, records, b.count));
 	/* A recall from now on finds the table, one before is found here. */
@@ -304,6 +305,9 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 		cmd->out_reason = HOMI_REASON_WRITER;
 		ret = -EAGAIN;
 	}
+	/* Likewise a removal, which lets go of all that there are. */
+	if (homi_ctrl_is_gone(e->obj.ctx->ctrl))
+		ret = -ENODEV;
 	mutex_unlock(&e->lock);
 	return ret;
 }
@@ -356,6 +360,7 @@ static int homi_extent_new(struct homi_call *call, struct file *file)
 		homi_object_abort(&e->obj);
 		return ret;
 	}
+	homi_extents_watch(ctx);
 	cmd->out_extent_id = e->obj.id;
 	cmd->out_nsid = ns.nsid;
 	cmd->out_count = e->table->count;

@@ -69,6 +69,7 @@ struct homi_lease {
  * @ended: destroyed, or closed
  * @fenced: the holder did not answer: only the worker may drop the leases
  * @recall: tells the holder, and recall_ms later fences it off
+ * @ns: its namespace when it was resolved; constant since there is a table
  * @table: mapped read-only into user space; NULL until resolved
  * @table_len: bytes of @table
  */
@@ -83,6 +84,7 @@ struct homi_extent_obj {
 	bool ended;
 	bool fenced;
 	struct delayed_work recall;
+	struct homi_nvme_ns ns;
 	struct homi_extent_table *table;
 	size_t table_len;
 };
@@ -95,5 +97,7 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason);
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason);
 void homi_extent_end(struct homi_object *obj);
+void homi_extent_expire(struct homi_extent_obj *e);
+void homi_extent_gone(struct homi_extent_obj *e);
 
 #endif /* _HOMI_EXTENT_H */

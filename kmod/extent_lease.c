@@ -168,7 +168,7 @@ static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
 
 	lockdep_assert_held(&e->lock);
-	if (!e->table)
+	if (!e->table || e->table->state == state)
 		return;
 	WRITE_ONCE(e->table->generation, e->table->generation + 1);
 	/* A reader that sees the new state also sees the new generation. */
@@ -226,6 +226,48 @@ static void homi_extent_recall(struct work_struct *work)
 }
 
 /**
+ * homi_extent_expire - an EXTENT is not true any more: fence its holder off
+ * @e: has a table
+ *
+ * As if somebody had waited for recall_ms already.
+ */
+void homi_extent_expire(struct homi_extent_obj *e)
+{
+	bool first;
+
+	lockdep_assert_held(&e->lock);
+	if (e->ended || e->fenced)
+		return;
+	if (!e->warned)
+		atomic_inc(&e->obj.ctx->recalled);
+	e->warned = true;
+	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	first = !test_and_set_bit(0, &e->recalled);
+	if (first)
+		kref_get(&e->obj.ref);
+	/* A recall that waits is hurried, one that runs looks itself. */
+	if (first || cancel_delayed_work(&e->recall))
+		queue_delayed_work(homi_recall_wq, &e->recall, 0);
+}
+
+/**
+ * homi_extent_gone - no queue can act on the blocks of an EXTENT any more
+ * @e: with or without a table; of a controller that is gone
+ */
+void homi_extent_gone(struct homi_extent_obj *e)
+{
+	struct file *file = NULL;
+
+	mutex_lock(&e->lock);
+	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	if (!e->fenced)
+		file = homi_extent_let_go(e);
+	mutex_unlock(&e->lock);
+	if (file)
+		fput(file);
+}
+
+/**
  * homi_lease_prepare - make a new EXTENT ready to be leased, and to be ended
  * @e: zeroed
  */
@@ -249,7 +291,9 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 			*reason = HOMI_REASON_LEASE;
 		return PTR_ERR(mine);
 	}
+	mutex_lock(&e->lock);
 	e->file = mine;
+	mutex_unlock(&e->lock);
 	return 0;
 }
 

@@ -177,6 +177,7 @@ struct homi_ctrl {
  * @pid: of who opened it; to be shown only
  * @dma_released: the function is off the bus and @objects were told;
  *	guarded by ctrl->lock
+ * @watch: looks at the namespaces of its extents; see extent_ns.c
  * @teardown: finishes a close that had to wait for the controller
  */
 struct homi_ctx {
@@ -194,6 +195,7 @@ struct homi_ctx {
 	atomic_t recalled;
 	struct pid *pid;
 	bool dma_released;
+	struct delayed_work watch;
 	struct work_struct teardown;
 };
 
@@ -269,6 +271,8 @@ void homi_object_publish(struct homi_object *obj);
 void homi_object_abort(struct homi_object *obj);
 struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
 				    enum homi_object_type type);
+struct homi_object *homi_object_next(struct homi_ctx *ctx, unsigned long *id,
+				     enum homi_object_type type);
 void homi_object_put(struct homi_object *obj);
 int homi_object_destroy(struct homi_ctx *ctx, u32 id);
 void homi_object_zap(struct homi_object *obj);
@@ -367,6 +371,12 @@ int homi_cmd_mem_segments(struct homi_call *call);
 int homi_cmd_extent_resolve(struct homi_call *call);
 int homi_extent_init(void);
 void homi_extent_exit(void);
+
+/* extent_ns.c */
+void homi_extents_watch_prepare(struct homi_ctx *ctx);
+void homi_extents_watch(struct homi_ctx *ctx);
+void homi_extents_watch_end(struct homi_ctx *ctx);
+void homi_extents_gone(struct homi_ctx *ctx, void *unused);
 
 /* reserve.c */
 int homi_cmd_reserve(struct homi_call *call);

@@ -308,7 +308,7 @@ static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
 			      *(u16 *)((void *)ns + layout.ns_ms) :
 			      *(u16 *)(head_ptr + layout.head_ms);
 	info->dev = disk_devt(head ?: disk);
-	info->read_only = get_disk_ro(disk);
+	info->read_only = get_disk_ro(disk) || (head && get_disk_ro(head));
 	info->zoned = blk_queue_is_zoned(disk->queue);
 	info->multipath = head;
 }
@@ -371,6 +371,28 @@ static int homi_stock_find_ns(struct homi_nvme *nvme, u32 nsid, bool next,
 }
 
 /*
+ * Likewise, if it is still what is behind @bdev, which the caller holds open: a
+ * namespace that went and came back has another disk.
+ */
+static int homi_stock_find_ns_on(struct homi_nvme *nvme, u32 nsid,
+				 struct block_device *bdev,
+				 struct homi_nvme_ns *info)
+{
+	struct gendisk *disk = bdev->bd_disk;
+	struct nvme_ns *ns = nvme_find_get_ns(nvme->ctrl, nsid);
+	int ret = -ENODEV;
+
+	if (!ns)
+		return ret;
+	if (homi_ns_disk(ns) == disk || homi_ns_head_disk(ns) == disk) {
+		homi_ns_describe(ns, nsid, info);
+		ret = 0;
+	}
+	nvme_put_ns(ns);
+	return ret;
+}
+
+/*
  * The caller holds @bdev open through a file system, which keeps its disk and
  * what is behind it. NVME_IOCTL_ID answers with the nsid, for the head of a
  * multipath namespace as for a plain one.
@@ -381,8 +403,7 @@ static int homi_stock_find_ns_by_bdev(struct homi_nvme *nvme,
 {
 	struct gendisk *disk = bdev->bd_disk;
 	struct device *parent = disk_to_dev(disk)->parent;
-	struct nvme_ns *ns;
-	int nsid, ret = -ENODEV;
+	int nsid;
 
 	if (!layout_known)
 		return -EOPNOTSUPP;
@@ -393,15 +414,7 @@ static int homi_stock_find_ns_by_bdev(struct homi_nvme *nvme,
 	nsid = disk->fops->ioctl(disk->part0, 0, NVME_IOCTL_ID, 0);
 	if (nsid <= 0)
 		return -ENODEV;
-	ns = nvme_find_get_ns(nvme->ctrl, nsid);
-	if (!ns)
-		return -ENODEV;
-	if (homi_ns_disk(ns) == disk || homi_ns_head_disk(ns) == disk) {
-		homi_ns_describe(ns, nsid, info);
-		ret = 0;
-	}
-	nvme_put_ns(ns);
-	return ret;
+	return homi_stock_find_ns_on(nvme, nsid, bdev, info);
 }
 
 const struct homi_nvme_ops homi_nvme_stock_ops = {
@@ -413,6 +426,7 @@ const struct homi_nvme_ops homi_nvme_stock_ops = {
 	.reset = homi_stock_reset,
 	.find_ns = homi_stock_find_ns,
 	.find_ns_by_bdev = homi_stock_find_ns_by_bdev,
+	.find_ns_on = homi_stock_find_ns_on,
 };
 
 /* --- attach --- */

@@ -64,6 +64,8 @@ struct homi_nvme_ns {
  * @find_ns: the namespace @nsid, or with @next the first one >= @nsid
  * @find_ns_by_bdev: the namespace of this controller that @bdev's disk is, or
  *	is the multipath head of. -ENODEV if there is none.
+ * @find_ns_on: the namespace @nsid, if that is what @bdev's disk still is, or is
+ *	the multipath head of; else -ENODEV. Needs no path that works now.
  */
 struct homi_nvme_ops {
 	int (*admin)(struct homi_nvme *nvme, struct nvme_command *cmd,
@@ -78,6 +80,8 @@ struct homi_nvme_ops {
 		       struct homi_nvme_ns *ns);
 	int (*find_ns_by_bdev)(struct homi_nvme *nvme, struct block_device *bdev,
 			       struct homi_nvme_ns *ns);
+	int (*find_ns_on)(struct homi_nvme *nvme, u32 nsid,
+			  struct block_device *bdev, struct homi_nvme_ns *ns);
 };
 
 extern const struct homi_nvme_ops homi_nvme_stock_ops;

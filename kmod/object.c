@@ -94,6 +94,30 @@ struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
 	return obj;
 }
 
+/**
+ * homi_object_next - walk the objects of one kind
+ * @ctx: the open file
+ * @id: 0 at first, then as it was left
+ * @type: of which kind
+ *
+ * Published or not: one that is being made counts as well. Returns a reference,
+ * or NULL at the end.
+ */
+struct homi_object *homi_object_next(struct homi_ctx *ctx, unsigned long *id,
+				     enum homi_object_type type)
+{
+	struct homi_object *obj;
+
+	xa_lock(&ctx->objects);
+	while ((obj = xa_find_after(&ctx->objects, id, ULONG_MAX, XA_PRESENT)))
+		if (obj->type == type) {
+			kref_get(&obj->ref);
+			break;
+		}
+	xa_unlock(&ctx->objects);
+	return obj;
+}
+
 static void homi_zap(struct homi_ctx *ctx, u64 pgoff, u64 pages)
 {
 	unmap_mapping_range(ctx->inode->i_mapping, pgoff << PAGE_SHIFT,
@@ -247,6 +271,7 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	mutex_init(&ctx->lock);
 	init_rwsem(&ctx->map_lock);
 	atomic_set(&ctx->dma_users, 0);
+	homi_extents_watch_prepare(ctx);
 	ctx->pid = get_task_pid(current, PIDTYPE_TGID);
 	ctx->ctrl = homi_ctrl_get(ctrl);
 	spin_lock(&ctrl->lock);
@@ -288,6 +313,36 @@ void homi_ctx_put(struct homi_ctx *ctx)
 	kref_put(&ctx->ref, homi_ctx_free);
 }
 
+/**
+ * homi_ctrl_each_ctx - do something to all open files of a controller
+ * @ctrl: the controller
+ * @fn: called without locks, with a reference
+ * @arg: for @fn
+ *
+ * References keep the walk going while the lock is dropped. A file that is
+ * opened meanwhile is met too: it is added at the end.
+ */
+void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
+			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg)
+{
+	struct homi_ctx *ctx, *prev = NULL;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
+		if (!kref_get_unless_zero(&ctx->ref))
+			continue;
+		spin_unlock(&ctrl->lock);
+		if (prev)
+			homi_ctx_put(prev);
+		fn(ctx, arg);
+		prev = ctx;
+		spin_lock(&ctrl->lock);
+	}
+	spin_unlock(&ctrl->lock);
+	if (prev)
+		homi_ctx_put(prev);
+}
+
 static void homi_ctx_end_objects(struct homi_ctx *ctx, bool queues)
 {
 	struct homi_object *obj;
@@ -321,6 +376,7 @@ static void homi_ctx_teardown(struct work_struct *work)
  */
 void homi_ctx_close(struct homi_ctx *ctx)
 {
+	homi_extents_watch_end(ctx);
 	homi_ctx_end_objects(ctx, true);
 	if (atomic_read(&ctx->dma_users)) {
 		__module_get(THIS_MODULE);

@@ -765,23 +765,6 @@ void homi_queues_retry(struct homi_ctrl *ctrl)
 	}
 }
 
-/* Published or not: a queue that is being made counts as well. */
-static struct homi_object *homi_ctx_next_queue(struct homi_ctx *ctx,
-					       unsigned long *id)
-{
-	struct homi_object *obj;
-
-	xa_lock(&ctx->objects);
-	while ((obj = xa_find_after(&ctx->objects, id, ULONG_MAX,
-				    XA_PRESENT)))
-		if (obj->type == HOMI_OBJ_QUEUE) {
-			kref_get(&obj->ref);
-			break;
-		}
-	xa_unlock(&ctx->objects);
-	return obj;
-}
-
 /**
  * homi_ctx_revoke_queues - delete all queues of an open file
  * @ctx: the open file
@@ -798,7 +781,7 @@ void homi_ctx_revoke_queues(struct homi_ctx *ctx)
 	mutex_lock(&ctx->lock);
 	ctx->revoking++;
 	mutex_unlock(&ctx->lock);
-	while ((obj = homi_ctx_next_queue(ctx, &id))) {
+	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
 		homi_queue_set_state(to_queue(obj), HOMI_QUEUE_REVOKED);
 		homi_object_zap(obj);
 		homi_queue_delete(to_queue(obj));
@@ -839,7 +822,7 @@ u32 homi_ctx_take_queues(struct homi_ctx *ctx)
 	u32 taken = 0;
 
 	homi_ctx_revoke_queues(ctx);
-	while ((obj = homi_ctx_next_queue(ctx, &id))) {
+	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
 		homi_queue_take(to_queue(obj), &taken);
 		homi_object_put(obj);
 	}

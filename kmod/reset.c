@@ -124,6 +124,7 @@ static void homi_reset_dead(void *nvme_ctrl)
 	if (!homi_ctrl_is_gone(ctrl)) {
 		homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
 		homi_queues_disabled(ctrl, U64_MAX);
+		homi_ctrl_each_ctx(ctrl, homi_extents_gone, NULL);
 	}
 	homi_ctrl_put(ctrl);
 }

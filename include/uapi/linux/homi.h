@@ -335,7 +335,8 @@ struct homi_mem_segments {
  * QUEUE_RECREATE brings it back. After
  * DESTROY an access to a mapping that is left is SIGBUS, and the queue id is
  * lent to nobody until all its mappings are gone. After removal of the
- * controller (HOMI_QUEUE_GONE) an access to a ring is SIGBUS too.
+ * controller (HOMI_QUEUE_GONE) an access to a ring is SIGBUS too; the other
+ * pages are replaced as by a reset.
  */
 struct homi_queue_create {
 	__u32 size;
@@ -541,6 +542,11 @@ struct homi_extent_table {
  * open file are deleted (HOMI_QUEUE_REVOKED), the EXTENT becomes
  * HOMI_EXTENT_REVOKED, and the other side goes on. The fence covers the queues
  * of this open file, no others.
+ *
+ * No lease tells when the namespace goes, or is formatted to other blocks, or
+ * made smaller; that is found out within about half a second and ends likewise,
+ * without a recall before it. When the controller is gone all EXTENTs are
+ * HOMI_EXTENT_REVOKED and hold up nobody.
  *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
  * range that starts at or after the end. Needs to own the file, or CAP_LEASE.
