@@ -59,6 +59,8 @@ const char *ctrl_name(void);
 const char *bdev_path(void);
 const char *raw_path(void);
 bool soak(void);
+/* How often: @full in a soak, else @some, and a quarter of that where everything is slow */
+unsigned int times(unsigned int full, unsigned int some);
 uint64_t now_ms(void);
 void nap_ms(unsigned int ms);
 bool have(const char *program);

@@ -198,7 +198,9 @@ static void *stock_side(void *arg)
 				stock_post(storm, aio, i);
 		if (!atomic_load(&storm->stock_in_flight))
 			break;
-		n = syscall(SYS_io_getevents, aio, 1, STORM_SLOTS, events, &limit);
+		do {	/* which a suspend interrupts */
+			n = syscall(SYS_io_getevents, aio, 1, STORM_SLOTS, events, &limit);
+		} while (n < 0 && errno == EINTR);
 		if (n <= 0)
 			FAIL("stock: no completion (%ld)", n);
 		for (i = 0; i < n; i++) {

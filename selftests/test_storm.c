@@ -145,7 +145,7 @@ TEST_TIMEOUT(resets, 240)
 {
 	void (*const kinds[])(struct storm *) = { by_sysfs, by_ioctl, of_function };
 
-	run(soak() ? 850 : 60, kinds, function_can_be_reset() ? 3 : 2);
+	run(times(850, 60), kinds, function_can_be_reset() ? 3 : 2);
 }
 
 TEST_TIMEOUT(timeouts, 120)
@@ -153,7 +153,7 @@ TEST_TIMEOUT(timeouts, 120)
 	void (*const kinds[])(struct storm *) = { by_timeout };
 
 	need_qemu();
-	run(soak() ? 50 : 4, kinds, 1);
+	run(times(50, 4), kinds, 1);
 }
 
 TEST_TIMEOUT(pcie_errors, 120)
@@ -161,5 +161,5 @@ TEST_TIMEOUT(pcie_errors, 120)
 	void (*const kinds[])(struct storm *) = { by_aer };
 
 	need_qemu();
-	run(soak() ? 100 : 8, kinds, 1);
+	run(times(100, 8), kinds, 1);
 }
