@@ -6,11 +6,28 @@
 
 #include "reader.h"
 
+#define LIST	(READER_IN_FLIGHT * PAGE)	/* in the MEM, behind the buffers */
+#define SINK	(LIST + PAGE)
+
+/*
+ * When blocks get larger under a command it transfers more than its buffer holds. What is too
+ * much goes to a page that nobody looks at; as long as the size is right PRP2 means nothing.
+ */
+static void reader_sink(struct reader *r)
+{
+	uint64_t *list = (uint64_t *)(r->dma.va + LIST);
+	unsigned int i;
+
+	for (i = 0; i < PAGE / sizeof(*list); i++)
+		list[i] = dma_addr(&r->dma, SINK);
+}
+
 void reader_post(struct reader *r, unsigned int i)
 {
 	uint64_t at = table_lookup(&r->table, i % READER_PAGES * PAGE);
 	struct sqe sqe = { .opcode = NVME_READ, .nsid = r->table.r.out_nsid, .cid = i,
 			   .prp1 = dma_addr(&r->dma, i % READER_IN_FLIGHT * PAGE),
+			   .prp2 = dma_addr(&r->dma, LIST),
 			   .slba = at / r->table.r.out_block_size,
 			   .nlb = PAGE / r->table.r.out_block_size - 1 };
 
@@ -72,7 +89,8 @@ void reader_start(struct reader *r, const char *path, const char *want)
 	r->want = (char *)want;
 	r->fd = homi_open();
 	need_queues(r->fd, 2);
-	dma_new(&r->dma, r->fd, READER_IN_FLIGHT * PAGE);
+	dma_new(&r->dma, r->fd, SINK + PAGE);
+	reader_sink(r);
 	table_open(&r->table, r->fd, file, 0, 0);
 	close(file);
 	r->event = eventfd(0, EFD_NONBLOCK);
