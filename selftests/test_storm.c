@@ -127,6 +127,30 @@ static void by_aer(struct storm *s)
 	wait_generation(before, 30000);
 }
 
+#define PCI_COMMAND		4
+#define PCI_COMMAND_MEMORY	2
+
+/*
+ * The function answers nothing any more, all reads give ones: stock finds it dead, deletes no
+ * queue and disables nothing, but gets it back to life. Until it disables it then, the old
+ * queues are there, and the function may act on them.
+ */
+static void when_dead(struct storm *s)
+{
+	char path[128];
+	uint16_t command;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/config", ctrl_name());
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT(fd >= 0);
+	ASSERT_EQ(sizeof(command), pread(fd, &command, sizeof(command), PCI_COMMAND));
+	command &= ~PCI_COMMAND_MEMORY;
+	ASSERT_EQ(sizeof(command), pwrite(fd, &command, sizeof(command), PCI_COMMAND));
+	close(fd);
+	by_sysfs(s);
+}
+
 /* --- */
 
 static void run(unsigned int resets, void (*const kinds[])(struct storm *), unsigned int n)
@@ -162,4 +186,15 @@ TEST_TIMEOUT(pcie_errors, 120)
 
 	need_qemu();
 	run(times(100, 8), kinds, 1);
+}
+
+TEST_TIMEOUT(dead_controller, 120)
+{
+	void (*const kinds[])(struct storm *) = { when_dead };
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/physfn", ctrl_name());
+	if (!access(path, F_OK))
+		SKIP("a virtual function cannot be cut off by itself");
+	run(times(50, 4), kinds, 1);
 }
