@@ -188,7 +188,7 @@ TEST_TIMEOUT(pcie_errors, 120)
 	run(times(100, 8), kinds, 1);
 }
 
-TEST_TIMEOUT(dead_controller, 120)
+TEST_TIMEOUT(dead_controller, 240)
 {
 	void (*const kinds[])(struct storm *) = { when_dead };
 	char path[128];
@@ -198,6 +198,6 @@ TEST_TIMEOUT(dead_controller, 120)
 		SKIP("a virtual function cannot be cut off by itself");
 	/* 6.1 leaves what was in flight then to its time-out, with homi and without. */
 	set_io_timeout(3000);
-	run(times(50, 4), kinds, 1);
+	run(times(50, 2), kinds, 1);
 	set_io_timeout(30000);
 }
