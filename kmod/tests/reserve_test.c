@@ -70,32 +70,42 @@ static void homi_test_share(struct kunit *test)
 	}
 }
 
-/* Whatever the numbers are: stock has one queue, and none that is lent. */
+/* Is stock left one queue, and none that is lent? */
+static bool homi_test_share_holds(struct homi_ctrl *ctrl, u32 asked, u32 got,
+				  u32 lent)
+{
+	u32 share;
+
+	__set_bit(lent, ctrl->qids);
+	share = homi_reserve_share(ctrl, asked, got);
+	__clear_bit(lent, ctrl->qids);
+	return share && share <= asked && share <= got && share < lent &&
+	       ctrl->kernel_queues >= share && ctrl->kernel_queues < lent;
+}
+
+/* Whatever the numbers are */
 static void homi_test_share_sweep(struct kunit *test)
 {
+	enum { RESERVED = 6, WANTED = 12, LENT = 10, ASKED = 8, GOT = 20 };
 	struct homi_ctrl *ctrl = &((struct homi_mock *)test->priv)->ctrl;
-	u32 reserved, wanted, lent, asked, got, share;
+	u32 n, reserved, wanted, lent, asked, got;
 	unsigned int bad = 0;
 
 	ctrl->stock_max = HOMI_TEST_STOCK_MAX;
-	for (reserved = 0; reserved < 6; reserved++)
-		for (wanted = 0; wanted < 12; wanted++)
-			for (lent = 2; lent < 12; lent++)
-				for (asked = 1; asked <= 8; asked++)
-					for (got = 1; got <= asked + wanted; got++) {
-						/* RESERVE 0 is refused over a lent id. */
-						if (!min(reserved, wanted) && lent <= 8)
-							continue;
-						ctrl->reserved = reserved;
-						ctrl->reserve_wanted = wanted;
-						__set_bit(lent, ctrl->qids);
-						share = homi_reserve_share(ctrl, asked, got);
-						bad += !share || share > asked ||
-						       share > got || share >= lent ||
-						       ctrl->kernel_queues < share ||
-						       ctrl->kernel_queues >= lent;
-						__clear_bit(lent, ctrl->qids);
-					}
+	for (n = 0; n < RESERVED * WANTED * LENT * ASKED * GOT; n++) {
+		reserved = n % RESERVED;
+		wanted = n / RESERVED % WANTED;
+		lent = 2 + n / (RESERVED * WANTED) % LENT;
+		asked = 1 + n / (RESERVED * WANTED * LENT) % ASKED;
+		got = 1 + n / (RESERVED * WANTED * LENT * ASKED);
+		/* RESERVE 0 is refused over a lent id. */
+		if (got > asked + max(reserved, wanted) ||
+		    (!min(reserved, wanted) && lent <= HOMI_TEST_STOCK_MAX))
+			continue;
+		ctrl->reserved = reserved;
+		ctrl->reserve_wanted = wanted;
+		bad += !homi_test_share_holds(ctrl, asked, got, lent);
+	}
 	KUNIT_EXPECT_EQ(test, bad, 0);
 }
 

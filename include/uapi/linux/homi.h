@@ -8,6 +8,8 @@
 /**
  * DOC: Contract
  *
+ * Long because it is the whole contract, and the reference for it.
+ *
  * Each PCIe NVMe controller that the stock nvme driver has bound offers one
  * character device, /dev/homi/nvmeN, named after the stock controller. An open
  * file owns the objects made through it (QUEUE, MEM, EXTENT), each known by a
