@@ -22,7 +22,7 @@
 #define HOMI_BTF_INFO_BITS	(0x80000000 | BTF_INFO_KIND(~0U) << 24 | \
 				 BTF_INFO_VLEN(~0U))
 /* The kernel's own header may be longer than that of its BTF: 7.x added fields. */
-#define HOMI_BTF_HDR_LEN	offsetofend(struct btf_header, str_len)
+#define HOMI_BTF_HDR_LEN	(offsetof(struct btf_header, str_len) + sizeof(u32))
 
 /**
  * struct homi_btf - the sections of one BTF blob

@@ -28,7 +28,6 @@ typedef uint64_t u64;
 #define S32_MAX		INT32_MAX
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define IS_ALIGNED(x, a)	(((x) & ((a) - 1)) == 0)
-#define offsetofend(type, member)	((size_t)(&((type *)0)->member + 1))
 
 /* As in nvme_glue.h, which needs kernel headers. */
 struct homi_btf_query {
