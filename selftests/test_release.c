@@ -106,8 +106,10 @@ TEST_TIMEOUT(unmapped_memory_is_not_recycled, 120)
 	ASSERT(!munmap(va, pages * PAGE));
 	for (i = 0; i < 511; i++)
 		ASSERT_EQ(0, ring_poll(&ring, &cqe, 10000));
-	/* A third of what is free, and not one frame of those */
+	/* A third of what is free, or what a slow machine looks at in time: not one of those */
 	many = (size_t)sysconf(_SC_AVPHYS_PAGES) / 3;
+	if (getenv("HOMI_SLOW") && many > 32 * pages)
+		many = 32 * pages;
 	ASSERT_EQ(0, allocate(&va, many, pagemap, frames, pages));
 	keep_reading(&ring, &dma, 300);
 	for (i = 0; i < many; i++)
