@@ -4,6 +4,7 @@
 #include <linux/nvme_ioctl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 
 #include "harness.h"
 #include "storm.h"
@@ -133,8 +134,7 @@ static void by_aer(struct storm *s)
 /*
  * The function answers nothing any more, all reads give ones: stock finds it dead, deletes no
  * queue and disables nothing, but gets it back to life. Until it disables it then, the old
- * queues are there, and the function may act on them. Once more with life in it: 6.1 leaves
- * stock's requests of that time to their time-outs otherwise, with homi and without.
+ * queues are there, and the function may act on them.
  */
 static void when_dead(struct storm *s)
 {
@@ -149,7 +149,6 @@ static void when_dead(struct storm *s)
 	command &= ~PCI_COMMAND_MEMORY;
 	ASSERT_EQ(sizeof(command), pwrite(fd, &command, sizeof(command), PCI_COMMAND));
 	close(fd);
-	by_sysfs(s);
 	by_sysfs(s);
 }
 
@@ -193,10 +192,14 @@ TEST_TIMEOUT(pcie_errors, 120)
 TEST_TIMEOUT(dead_controller, 240)
 {
 	void (*const kinds[])(struct storm *) = { when_dead };
+	struct utsname system;
 	char path[128];
 
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/physfn", ctrl_name());
 	if (!access(path, F_OK))
 		SKIP("a virtual function cannot be cut off by itself");
+	uname(&system);
+	if (!strncmp(system.release, "6.1.", 4))
+		SKIP("6.1's own driver loses requests at a dead controller, without homi too");
 	run(times(50, 4), kinds, 1);
 }
