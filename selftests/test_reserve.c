@@ -389,7 +389,12 @@ TEST_TIMEOUT(processors_come_and_go, 180)
 		ASSERT(stock_queues() < ring.q.out_qid);
 		recreate(&ring);
 		io_check(&io, &ring);
-		check_stock();
+		/*
+		 * A reset while a processor is off leaves the queue of that one without an
+		 * interrupt: on 7.3 stock goes on using it, with homi and without.
+		 */
+		if (i & 1)
+			check_stock();
 	}
 	ASSERT_EQ(reserved, ctrl_info(fd).out_queues_reserved);
 	ASSERT_EQ(stock, stock_queues());
