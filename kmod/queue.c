@@ -808,6 +808,19 @@ static void homi_queue_take(struct homi_queue *q, u32 *taken)
 	spin_unlock(&ctrl->lock);
 }
 
+static u32 homi_ctx_mark_taken(struct homi_ctx *ctx)
+{
+	struct homi_object *obj;
+	unsigned long id = 0;
+	u32 taken = 0;
+
+	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
+		homi_queue_take(to_queue(obj), &taken);
+		homi_object_put(obj);
+	}
+	return taken;
+}
+
 /**
  * homi_ctx_take_queues - homi_ctx_revoke_queues(), and they do not come back
  * @ctx: the open file; the caller ends this by homi_ctx_revoke_end()
@@ -817,16 +830,12 @@ static void homi_queue_take(struct homi_queue *q, u32 *taken)
  */
 u32 homi_ctx_take_queues(struct homi_ctx *ctx)
 {
-	struct homi_object *obj;
-	unsigned long id = 0;
-	u32 taken = 0;
+	/* Before: their owner may destroy them as soon as they are revoked. */
+	u32 taken = homi_ctx_mark_taken(ctx);
 
 	homi_ctx_revoke_queues(ctx);
-	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
-		homi_queue_take(to_queue(obj), &taken);
-		homi_object_put(obj);
-	}
-	return taken;
+	/* And those that were made in between. */
+	return taken + homi_ctx_mark_taken(ctx);
 }
 
 /**

@@ -84,6 +84,11 @@ unsigned int times(unsigned int full, unsigned int some)
 	return env_or("HOMI_SLOW", NULL) ? (some + 3) / 4 : some;
 }
 
+bool lockdep_watches(void)
+{
+	return !access("/proc/lockdep_chains", F_OK);
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec ts;

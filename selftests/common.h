@@ -59,6 +59,11 @@ const char *ctrl_name(void);
 const char *bdev_path(void);
 const char *raw_path(void);
 bool soak(void);
+/*
+ * Lockdep takes a function's reset for an error of its caller, which stock's reset work ends
+ * what it began, and is of no use any more: not where it watches.
+ */
+bool lockdep_watches(void);
 /* How often: @full in a soak, else @some, and a quarter of that where everything is slow */
 unsigned int times(unsigned int full, unsigned int some);
 uint64_t now_ms(void);

@@ -62,6 +62,8 @@ static bool function_can_be_reset(void)
 {
 	char path[128];
 
+	if (lockdep_watches())
+		return false;
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/physfn", ctrl_name());
 	if (!access(path, F_OK))
 		return false;	/* an emulated VF stays offline after one */
@@ -186,6 +188,8 @@ TEST_TIMEOUT(pcie_errors, 120)
 	void (*const kinds[])(struct storm *) = { by_aer };
 
 	need_qemu();
+	if (shell("ls /sys/bus/pci_express/drivers/aer/ 2>/dev/null | grep -q pcie"))
+		SKIP("this machine leaves no port's errors to the kernel");
 	run(times(100, 8), kinds, 1);
 }
 

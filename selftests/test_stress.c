@@ -212,6 +212,8 @@ static bool has_function_reset(const char *pci)
 {
 	char path[128];
 
+	if (lockdep_watches())
+		return false;
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/physfn", pci);
 	if (!access(path, F_OK))
 		return false;
