@@ -4,7 +4,6 @@
 #include <linux/nvme_ioctl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/utsname.h>
 
 #include "harness.h"
 #include "storm.h"
@@ -130,30 +129,6 @@ static void by_aer(struct storm *s)
 	wait_generation(before, 30000);
 }
 
-#define PCI_COMMAND		4
-#define PCI_COMMAND_MEMORY	2
-
-/*
- * The function answers nothing any more, all reads give ones: stock finds it dead, deletes no
- * queue and disables nothing, but gets it back to life. Until it disables it then, the old
- * queues are there, and the function may act on them.
- */
-static void when_dead(struct storm *s)
-{
-	char path[128];
-	uint16_t command;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/config", ctrl_name());
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT(fd >= 0);
-	ASSERT_EQ(sizeof(command), pread(fd, &command, sizeof(command), PCI_COMMAND));
-	command &= ~PCI_COMMAND_MEMORY;
-	ASSERT_EQ(sizeof(command), pwrite(fd, &command, sizeof(command), PCI_COMMAND));
-	close(fd);
-	by_sysfs(s);
-}
-
 /* --- */
 
 static void run(unsigned int resets, void (*const kinds[])(struct storm *), unsigned int n)
@@ -191,19 +166,4 @@ TEST_TIMEOUT(pcie_errors, 120)
 	if (shell("ls /sys/bus/pci_express/drivers/aer/ 2>/dev/null | grep -q pcie"))
 		SKIP("this machine leaves no port's errors to the kernel");
 	run(times(100, 8), kinds, 1);
-}
-
-TEST_TIMEOUT(dead_controller, 240)
-{
-	void (*const kinds[])(struct storm *) = { when_dead };
-	struct utsname system;
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/physfn", ctrl_name());
-	if (!access(path, F_OK))
-		SKIP("a virtual function cannot be cut off by itself");
-	uname(&system);
-	if (!strncmp(system.release, "6.1.", 4))
-		SKIP("6.1's own driver loses requests at a dead controller, without homi too");
-	run(times(50, 4), kinds, 1);
 }
