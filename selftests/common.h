@@ -60,8 +60,9 @@ const char *bdev_path(void);
 const char *raw_path(void);
 bool soak(void);
 /*
- * Lockdep takes a function's reset for an error of its caller, which stock's reset work ends
- * what it began, and is of no use any more: not where it watches.
+ * Stock begins a freeze in the process that resets a function, or in the work of a time-out, and
+ * ends it in its reset work. Lockdep takes that for an error of who began it, and is of no use any
+ * more then: not where it watches.
  */
 bool lockdep_watches(void);
 /* How often: @full in a soak, else @some, and a quarter of that where everything is slow */
