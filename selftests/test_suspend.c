@@ -36,14 +36,15 @@ TEST_TIMEOUT(devices, 240)
 	ASSERT(sysfs_write("/sys/power/pm_test", "none"));
 }
 
-static void sleep_until_alarm(struct storm *s)
+/* scripts/vm wakes the machine; elsewhere the clock does, unless its alarm goes off before that. */
+static void sleep_until_woken(struct storm *s)
 {
 	ASSERT(sysfs_write("/sys/class/rtc/rtc0/wakealarm", "0"));
-	ASSERT(sysfs_write("/sys/class/rtc/rtc0/wakealarm", "+4"));
+	ASSERT(sysfs_write("/sys/class/rtc/rtc0/wakealarm", "+20"));
 	sleep_now(s);
 }
 
-/* Power goes (S3); the clock wakes the machine. */
+/* Power goes (S3). */
 TEST_TIMEOUT(to_memory, 240)
 {
 	char modes[64];
@@ -55,6 +56,6 @@ TEST_TIMEOUT(to_memory, 240)
 	ASSERT(sysfs_write("/sys/power/mem_sleep", "deep"));
 	storm_begin(&storm);
 	for (i = 0; i < (soak() ? 10 : 2); i++)
-		storm_reset(&storm, sleep_until_alarm);
+		storm_reset(&storm, sleep_until_woken);
 	storm_end(&storm);
 }
