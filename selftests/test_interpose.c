@@ -170,9 +170,9 @@ TEST(kprobes)
 }
 
 /* A kprobe of one's own in the middle of things, put there and taken away during resets. */
-TEST_TIMEOUT(bpftrace, 240)
+TEST_TIMEOUT(bpftrace, 180)
 {
-	uint64_t end = now_ms() + 150000;
+	uint64_t end = now_ms() + 120000;
 	unsigned int i;
 
 	begin();
