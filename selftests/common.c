@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -86,7 +87,13 @@ unsigned int times(unsigned int full, unsigned int some)
 
 bool lockdep_watches(void)
 {
-	return !access("/proc/lockdep_chains", F_OK);
+	return !access("/proc/lockdep_stats", F_OK) &&
+	       shell("grep -q 'debug_locks: *0' /proc/lockdep_stats");
+}
+
+unsigned int patience(void)
+{
+	return soak() ? 10 : env_or("HOMI_SLOW", NULL) ? 3 : 1;
 }
 
 uint64_t now_ms(void)
@@ -266,6 +273,22 @@ void become_nobody(void)
 	ASSERT(!setgroups(0, NULL));
 	ASSERT(!setresgid(NOBODY, NOBODY, NOBODY));
 	ASSERT(!setresuid(NOBODY, NOBODY, NOBODY));
+}
+
+pid_t child_start(void (*run)(void))
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	ASSERT(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		run();
+		fflush(NULL);
+		_exit(0);
+	}
+	return pid;
 }
 
 /* Exit status of a child, or 128 + signal */

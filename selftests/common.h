@@ -62,11 +62,13 @@ bool soak(void);
 /*
  * Stock begins a freeze in the process that resets a function, or in the work of a time-out, and
  * ends it in its reset work. Lockdep takes that for an error of who began it, and is of no use any
- * more then: not where it watches.
+ * more then: not while it watches. (guest-run --unlocked is a pass in which it does not.)
  */
 bool lockdep_watches(void);
 /* How often: @full in a soak, else @some, and a quarter of that where everything is slow */
 unsigned int times(unsigned int full, unsigned int some);
+/* How many times as long as usual a test may take before it hangs, for the same reasons */
+unsigned int patience(void);
 uint64_t now_ms(void);
 void nap_ms(unsigned int ms);
 bool have(const char *program);
@@ -87,6 +89,8 @@ void set_delete_ms(unsigned int ms);
 #define FAULT	"/sys/kernel/debug/homi/%s/fault"
 void become_nobody(void);
 int child_status(pid_t pid);
+/* A child that calls @run and exits with 0, and does not live longer than its parent */
+pid_t child_start(void (*run)(void));
 /* A descriptor over a unix socket, with data */
 void send_fd(int sock, int fd, const void *data, size_t size);
 int receive_fd(int sock, void *data, size_t size);

@@ -145,7 +145,7 @@ static int test_run(const struct test *test, unsigned int number)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	status = test_wait(pid, test->seconds * (soak() ? 10 : 1), &timed_out);
+	status = test_wait(pid, test->seconds * patience(), &timed_out);
 	wrong = test_verdict(status, timed_out);
 	left = check_clean();
 	if (wrong || left) {

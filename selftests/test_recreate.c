@@ -246,6 +246,19 @@ static void *churn_loop(void *arg)
 	return NULL;
 }
 
+/* The next reset hits what the last one left; every third one waits until a queue was got. */
+static void between_resets(unsigned int resets)
+{
+	unsigned int i, before = atomic_load(&made) + atomic_load(&destroyed);
+
+	if (resets % 3) {
+		nap_ms(30);
+		return;
+	}
+	for (i = 0; i < 500 && atomic_load(&made) + atomic_load(&destroyed) == before; i++)
+		nap_ms(10);
+}
+
 TEST_TIMEOUT(raced, 120)
 {
 	unsigned int resets = 0;
@@ -259,8 +272,7 @@ TEST_TIMEOUT(raced, 120)
 	while (pthread_tryjoin_np(churn, NULL)) {
 		ASSERT_EQ(0, reset_controller(ctrl_name()));
 		resets++;
-		/* Sometimes as long as a slow machine needs to get a queue between two. */
-		nap_ms(resets % 3 || !getenv("HOMI_SLOW") ? 30 : 600);
+		between_resets(resets);
 	}
 	printf("# %u resets, %u queues re-created, %u destroyed meanwhile\n", resets, made,
 	       destroyed);

@@ -52,20 +52,6 @@ static void begin(const struct removal *how)
 	ASSERT(shared != MAP_FAILED);
 }
 
-static pid_t start(void (*run)(void))
-{
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	ASSERT(pid >= 0);
-	if (!pid) {
-		run();
-		_exit(0);
-	}
-	return pid;
-}
-
 static void wait_for(atomic_uint *what, unsigned int count)
 {
 	uint64_t end = now_ms() + 30000;
@@ -204,8 +190,8 @@ static void remove_under_load(const struct removal *how)
 	begin(how);
 	for (i = 0; i < rounds; i++) {
 		memset(shared, 0, sizeof(*shared));
-		pids[0] = start(homi_load);
-		pids[1] = how->deaf ? 0 : start(stock_load);
+		pids[0] = child_start(homi_load);
+		pids[1] = how->deaf ? 0 : child_start(stock_load);
 		wait_for(&shared->homi, IN_FLIGHT);
 		if (!how->deaf)
 			wait_for(&shared->stock, IN_FLIGHT);
@@ -392,13 +378,13 @@ static void remove_from_stopped(const struct removal *how, const char *type)
 	begin(how);
 	make_file(type);
 	for (i = 0; i < n; i++)
-		pids[i] = start(holders[i]);
+		pids[i] = child_start(holders[i]);
 	/* The lender's child counts too. */
 	wait_for(&shared->ready, n + 1);
 	wait_for(&shared->homi, IN_FLIGHT);
 	ASSERT(umount(point) < 0 && errno == EBUSY);
 	if (!how->deaf)
-		pids[n++] = start(stock_load);
+		pids[n++] = child_start(stock_load);
 	if (!how->deaf)
 		wait_for(&shared->stock, IN_FLIGHT);
 	atomic_store(&shared->removing, true);

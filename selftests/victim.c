@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "victim.h"
@@ -127,14 +126,7 @@ pid_t victim_start(void (*run)(void))
 	pid_t pid;
 
 	memset(fx.shared, 0, sizeof(*fx.shared));
-	fflush(NULL);
-	pid = fork();
-	ASSERT(pid >= 0);
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run();
-		_exit(0);
-	}
+	pid = child_start(run);
 	while (!atomic_load(&fx.shared->full)) {
 		ASSERT(now_ms() < end);
 		ASSERT_EQ(0, waitpid(pid, NULL, WNOHANG));
