@@ -5,6 +5,7 @@
 # HOMI_MONITOR to stall the drive under QEMU.
 set -u
 homi=$(readlink -f "$(dirname "$0")/../homi")
+flip=$(readlink -f "$(dirname "$0")/../../build/tools/flip.so")
 : "${HOMI_CTRL:?}" "${HOMI_BDEV:?}" "${HOMI_EXT4:?}" "${HOMI_XFS:?}"
 tmp=$(mktemp -d)
 n=0
@@ -100,24 +101,7 @@ copies() {
 finds_difference() {
 	local file=$1 at=$2
 
-	cat >"$tmp/flip.c" <<-'C'
-	#define _GNU_SOURCE
-	#include <dlfcn.h>
-	#include <stdlib.h>
-	#include <unistd.h>
-	ssize_t pread64(int fd, void *buf, size_t len, off64_t offset)
-	{
-		ssize_t (*real)(int, void *, size_t, off64_t) = dlsym(RTLD_NEXT, "pread64");
-		ssize_t n = real(fd, buf, len, offset);
-		off64_t at = atoll(getenv("FLIP"));
-
-		if (at >= offset && at < offset + n)
-			((char *)buf)[at - offset] ^= 1;
-		return n;
-	}
-	C
-	gcc -shared -fPIC -o "$tmp/flip.so" "$tmp/flip.c" 2>"$tmp/err" || return 1
-	FLIP=$at LD_PRELOAD=$tmp/flip.so gives 1 verify -o json "$file" &&
+	FLIP=$at LD_PRELOAD=$flip gives 1 verify -o json "$file" &&
 		json ".verified == false and .files[0].first_difference == $at"
 }
 
@@ -293,7 +277,7 @@ check "a directory: status 3" gives 3 read "$HOMI_EXT4"
 check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
 check "no such controller: status 3" gives 3 read -d nvme99 "$HOMI_EXT4/cli/one"
 check "the file onto itself: status 2" gives 2 read -O "$HOMI_EXT4/cli/one" "$HOMI_EXT4/cli/one"
-head -c 60000000 /dev/urandom >"$HOMI_EXT4/cli/large"
+head -c 30000000 /dev/urandom >"$HOMI_EXT4/cli/large"
 sync -f "$HOMI_EXT4/cli"
 if [ -n "${HOMI_MONITOR:-}" ]; then
 	check "a stalled drive" times_out "$HOMI_EXT4/cli/large"
