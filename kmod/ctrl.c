@@ -528,17 +528,20 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 			   dev_name(ctrl->nvme.class_dev));
 	if (ret)
 		goto err_unlist;
+	/* Whoever sees the node finds this too. */
+	homi_debugfs_add(ctrl);
 	cdev_init(&ctrl->cdev, &homi_fops);
 	ctrl->cdev.owner = THIS_MODULE;
 	ret = cdev_device_add(&ctrl->cdev, &ctrl->dev);
 	if (ret)
-		goto err_unlist;
-	homi_debugfs_add(ctrl);
+		goto err_debugfs;
 	pci_info(pdev, "homi: %s: %u queue pairs granted, the kernel may take %u\n",
 		 dev_name(ctrl->nvme.class_dev), ctrl->granted,
 		 min(ctrl->kernel_queues, ctrl->granted));
 	return 0;
 
+err_debugfs:
+	homi_debugfs_del(ctrl);
 err_unlist:
 	homi_ctrl_unlist(ctrl);
 err_unmap:
@@ -633,8 +636,8 @@ static void homi_ctrl_release_dma(struct homi_ctrl *ctrl)
 /* The character device goes; open files stay and get ENODEV. */
 static void homi_ctrl_detach(struct homi_ctrl *ctrl)
 {
-	homi_debugfs_del(ctrl);
 	cdev_device_del(&ctrl->cdev, &ctrl->dev);
+	homi_debugfs_del(ctrl);
 	iounmap(ctrl->bar);
 	ctrl->bar = NULL;
 }
