@@ -223,8 +223,10 @@ static void *churn_loop(void *arg)
 		struct ring ring;
 		int err = ring_create(&ring, fd, 4);
 
-		if (err == -EAGAIN || err == -ENOSPC)
+		if (err == -EAGAIN || err == -ENOSPC) {
+			usleep(500);
 			continue;
+		}
 		ASSERT_EQ(0, err);
 		ring_map(&ring);
 		atomic_store(&stop, false);
@@ -238,7 +240,7 @@ static void *churn_loop(void *arg)
 		pthread_join(threads[0], NULL);
 		pthread_join(threads[1], NULL);
 		ring_unmap(&ring);
-		if (i >= (soak() ? 400u : 30u) && atomic_load(&made) > 2)
+		if (i >= times(200, 30) && atomic_load(&made) > 2)
 			break;
 		atomic_store(&stop, false);
 	}
