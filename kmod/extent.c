@@ -388,6 +388,22 @@ int homi_cmd_extent_resolve(struct homi_call *call)
 	return ret;
 }
 
+int homi_cmd_extent_ack(struct homi_call *call)
+{
+	struct homi_extent_ack *cmd = call->cmd;
+	struct homi_object *obj;
+	int ret;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EINVAL;
+	obj = homi_object_get(call->ctx, cmd->extent_id, HOMI_OBJ_EXTENT);
+	if (!obj)
+		return -ENOENT;
+	ret = homi_extent_ack(to_extent(obj), cmd->generation);
+	homi_object_put(obj);
+	return ret;
+}
+
 int homi_extent_init(void)
 {
 	int ret = homi_lease_init();

@@ -66,6 +66,7 @@ struct homi_lease {
  * @layout: what keeps XFS from moving blocks
  * @recalled: somebody breaks a lease; set once, under the VFS's spinlock
  * @warned: the holder was told
+ * @acked: the holder has answered
  * @ended: destroyed, or closed
  * @fenced: the holder did not answer: only the worker may drop the leases
  * @recall: tells the holder, and recall_ms later fences it off
@@ -81,6 +82,7 @@ struct homi_extent_obj {
 	struct homi_lease layout;
 	unsigned long recalled;
 	bool warned;
+	bool acked;
 	bool ended;
 	bool fenced;
 	struct delayed_work recall;
@@ -96,6 +98,7 @@ void homi_lease_prepare(struct homi_extent_obj *e);
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason);
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason);
+int homi_extent_ack(struct homi_extent_obj *e, u64 generation);
 void homi_extent_end(struct homi_object *obj);
 void homi_extent_expire(struct homi_extent_obj *e);
 void homi_extent_gone(struct homi_extent_obj *e);

@@ -163,6 +163,13 @@ static struct file *homi_extent_let_go(struct homi_extent_obj *e)
 	return file;
 }
 
+static void homi_table_set_state(struct homi_extent_table *table, u32 state)
+{
+	WRITE_ONCE(table->generation, table->generation + 1);
+	/* A reader that sees the new state also sees the new generation. */
+	smp_store_release(&table->state, state);
+}
+
 static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 {
 	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
@@ -170,9 +177,7 @@ static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 	lockdep_assert_held(&e->lock);
 	if (!e->table || e->table->state == state)
 		return;
-	WRITE_ONCE(e->table->generation, e->table->generation + 1);
-	/* A reader that sees the new state also sees the new generation. */
-	smp_store_release(&e->table->state, state);
+	homi_table_set_state(e->table, state);
 	spin_lock(&ctrl->lock);
 	homi_event_signal(ctrl, e->obj.event);
 	spin_unlock(&ctrl->lock);
@@ -218,7 +223,7 @@ static void homi_extent_recall(struct work_struct *work)
 		mutex_unlock(&e->lock);
 		return;
 	}
-	e->fenced = !e->ended;
+	e->fenced = !e->ended && !e->acked;
 	mutex_unlock(&e->lock);
 	if (e->fenced)
 		homi_extent_fence(e);
@@ -236,7 +241,7 @@ void homi_extent_expire(struct homi_extent_obj *e)
 	bool first;
 
 	lockdep_assert_held(&e->lock);
-	if (e->ended || e->fenced)
+	if (e->ended || e->acked || e->fenced)
 		return;
 	if (!e->warned)
 		atomic_inc(&e->obj.ctx->recalled);
@@ -259,12 +264,61 @@ void homi_extent_gone(struct homi_extent_obj *e)
 	struct file *file = NULL;
 
 	mutex_lock(&e->lock);
-	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	if (!e->acked)
+		homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
 	if (!e->fenced)
 		file = homi_extent_let_go(e);
 	mutex_unlock(&e->lock);
 	if (file)
 		fput(file);
+}
+
+/* Recalled, as the holder has seen, and not too late */
+static int homi_extent_may_ack(const struct homi_extent_obj *e, u64 generation)
+{
+	lockdep_assert_held(&e->lock);
+	/* It may be destroyed by somebody else meanwhile. */
+	if (e->ended)
+		return -ENOENT;
+	if (e->fenced || e->table->state == HOMI_EXTENT_REVOKED)
+		return -ESTALE;
+	if (e->table->state != HOMI_EXTENT_RECALLED ||
+	    e->table->generation != generation)
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * homi_extent_ack - the holder has answered a recall
+ * @e: published
+ * @generation: of the table, as the holder saw it
+ *
+ * Return: 0, or what EXTENT_ACK fails with
+ */
+int homi_extent_ack(struct homi_extent_obj *e, u64 generation)
+{
+	struct homi_ctx *ctx = e->obj.ctx;
+	struct file *file = NULL;
+	bool cancelled = false;
+	int ret = 0;
+
+	mutex_lock(&e->lock);
+	if (!e->acked)
+		ret = homi_extent_may_ack(e, generation);
+	if (!ret && !e->acked) {
+		e->acked = true;
+		/* Before anybody can change what it says */
+		homi_table_set_state(e->table, HOMI_EXTENT_ACKED);
+		atomic_dec(&ctx->recalled);
+		file = homi_extent_let_go(e);
+		cancelled = cancel_delayed_work(&e->recall);
+	}
+	mutex_unlock(&e->lock);
+	if (file)
+		fput(file);
+	if (cancelled)
+		homi_object_put(&e->obj);
+	return ret;
 }
 
 /**
@@ -310,7 +364,7 @@ void homi_extent_end(struct homi_object *obj)
 
 	mutex_lock(&e->lock);
 	e->ended = true;
-	if (e->warned)
+	if (e->warned && !e->acked)
 		atomic_dec(&obj->ctx->recalled);
 	if (!e->fenced)
 		file = homi_extent_let_go(e);

@@ -369,6 +369,7 @@ int homi_cmd_mem_segments(struct homi_call *call);
 
 /* extent.c */
 int homi_cmd_extent_resolve(struct homi_call *call);
+int homi_cmd_extent_ack(struct homi_call *call);
 int homi_extent_init(void);
 void homi_extent_exit(void);
 

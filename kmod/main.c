@@ -21,6 +21,7 @@ union homi_cmd {
 	struct homi_queue_recreate queue_recreate;
 	struct homi_queue_info queue_info;
 	struct homi_extent_resolve extent_resolve;
+	struct homi_extent_ack extent_ack;
 	struct homi_event_bind event_bind;
 	struct homi_reserve reserve;
 	struct homi_destroy destroy;
@@ -93,6 +94,12 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, extent_resolve),
 		.min_size = offsetofend(union homi_cmd, extent_resolve.out_reason),
 		.fn = homi_cmd_extent_resolve,
+	},
+	[HOMI_CMD_EXTENT_ACK - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, extent_ack),
+		.min_size = offsetofend(union homi_cmd, extent_ack.generation),
+		.silent = true,
+		.fn = homi_cmd_extent_ack,
 	},
 	[HOMI_CMD_EVENT_BIND - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, event_bind),

@@ -359,6 +359,16 @@ int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint6
 	return 0;
 }
 
+int homi_extents_ack(const struct homi_dev *dev, const struct homi_extents *extents)
+{
+	struct homi_extent_ack cmd = { .size = sizeof(cmd), .extent_id = extents->id };
+
+	/* No later than what is acknowledged: a generation that is newer is refused. */
+	if (homi_extent_get_state(extents->table) == HOMI_EXTENT_RECALLED)
+		cmd.generation = __atomic_load_n(&extents->table->generation, __ATOMIC_RELAXED);
+	return call(dev, HOMI_EXTENT_ACK, &cmd);
+}
+
 int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents)
 {
 	int ret = homi_destroy(dev, extents->id);

@@ -230,7 +230,7 @@ int homi_reader_read(struct homi_reader *reader, const struct homi_extents *exte
 			break;
 	}
 	/* Data that were read before the blocks were given away may be mixed. */
-	if (!ret && homi_extent_get_state(table) == HOMI_EXTENT_REVOKED)
+	if (!ret && homi_extent_get_state(table) > HOMI_EXTENT_RECALLED)
 		ret = -ESTALE;
 	return ret;
 }

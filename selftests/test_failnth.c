@@ -6,6 +6,7 @@
  * and nothing is left of it. Needs a kernel with fault injection.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -425,6 +426,35 @@ static void check_resolved(int err)
 	close(file);
 }
 
+/* Somebody tries and does not wait, which recalls it. */
+static void recall_it(void)
+{
+	uint64_t end = now_ms() + 20000;
+
+	set_recall_ms(60000);
+	resolve_it();
+	ASSERT(open(e.file.path, O_RDWR | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK);
+	while (!poll_fd(e.fd, POLLPRI, 10))
+		ASSERT(now_ms() < end);
+}
+
+static int run_ack(void)
+{
+	struct homi_extent_ack cmd = {
+		.size = sizeof(cmd), .extent_id = e.id, .generation = 2,
+	};
+
+	return homi_call(e.fd, HOMI_EXTENT_ACK, &cmd);
+}
+
+/* Not read, not acknowledged: the answer can be given again. */
+static void check_acked(int err)
+{
+	if (err)
+		ASSERT_EQ(0, run_ack());
+	check_resolved(0);
+}
+
 FS_TEST_TIMEOUT(extent, 240)
 {
 	begin();
@@ -432,6 +462,7 @@ FS_TEST_TIMEOUT(extent, 240)
 	inject("EXTENT_RESOLVE", &(struct op){ .run = run_resolve, .after = check_resolved });
 	inject("DESTROY of an EXTENT", &(struct op){ resolve_it, run_destroy, check_destroyed,
 						     .never_fails = true });
+	inject("EXTENT_ACK", &(struct op){ recall_it, run_ack, check_acked, .never_fails = true });
 	resolve_it();
 	inject("EVENT_BIND", &(struct op){ .run = run_bind });
 	e.length = e.extent.out_mmap_length;

@@ -108,6 +108,9 @@ LAYOUT(homi_extent_resolve, out_mmap_length, 56);
 LAYOUT(homi_extent_resolve, out_block_size, 64);
 LAYOUT(homi_extent_resolve, out_reason, 68);
 LENGTH(homi_extent_resolve, 72);
+LAYOUT(homi_extent_ack, extent_id, 8);
+LAYOUT(homi_extent_ack, generation, 16);
+LENGTH(homi_extent_ack, 24);
 LAYOUT(homi_reserve, count, 8);
 LAYOUT(homi_reserve, out_queues_granted, 16);
 LAYOUT(homi_reserve, out_queues_kernel, 20);
@@ -127,8 +130,8 @@ LAYOUT(homi_holders, out_revoked, 24);
 LAYOUT(homi_holders, out_busy, 28);
 LENGTH(homi_holders, 32);
 
-_Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_RESERVE == 0xe88c && HOMI_DESTROY == 0xe88d &&
-	       HOMI_HOLDERS == 0xe88e, "command numbers");
+_Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
+	       HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e, "command numbers");
 
 /* One file whose objects the commands of the table may name */
 static struct fixture {
@@ -207,6 +210,12 @@ static int good_extent_resolve(void *buf)
 	return -EBADF;
 }
 
+static int good_extent_ack(void *buf)
+{
+	((struct homi_extent_ack *)buf)->extent_id = fx.mem;
+	return -ENOENT;
+}
+
 /* As it is */
 static int good_reserve(void *buf)
 {
@@ -256,6 +265,7 @@ static const struct row rows[] = {
 	ROW(QUEUE_INFO, queue_info, 0, NONE, NONE),
 	ROW(EXTENT_RESOLVE, extent_resolve, 0, offsetof(struct homi_extent_resolve, __reserved),
 	    offsetof(struct homi_extent_resolve, out_extent_id)),
+	ROW(EXTENT_ACK, extent_ack, 0, offsetof(struct homi_extent_ack, __reserved), NONE),
 	ROW(EVENT_BIND, event_bind, 0, NONE, NONE),
 	ROW(RESERVE, reserve, 0, offsetof(struct homi_reserve, __reserved), NONE),
 	ROW(HOLDERS, holders, HOMI_HOLDERS_REVOKE, offsetof(struct homi_holders, __reserved),

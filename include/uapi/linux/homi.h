@@ -25,8 +25,8 @@
  *
  * poll() on the open file: POLLOUT while the controller is live and queues can
  * be made, POLLPRI while one of its queues is lost or revoked, or one of its
- * extents recalled, and nobody has destroyed or re-created it, POLLERR and
- * POLLHUP when the controller is gone. EVENT_BIND tells of the same by eventfd.
+ * extents recalled, and nobody has destroyed, re-created or acknowledged it,
+ * POLLERR and POLLHUP when the controller is gone. EVENT_BIND tells of the same by eventfd.
  *
  * Errors of all commands, besides those of each command:
  *
@@ -67,6 +67,7 @@ enum {
 	HOMI_CMD_QUEUE_RECREATE = 0x86,
 	HOMI_CMD_QUEUE_INFO = 0x87,
 	HOMI_CMD_EXTENT_RESOLVE = 0x88,
+	HOMI_CMD_EXTENT_ACK = 0x89,
 	HOMI_CMD_EVENT_BIND = 0x8a,
 	HOMI_CMD_RESERVE = 0x8c,
 	HOMI_CMD_DESTROY = 0x8d,
@@ -446,7 +447,7 @@ struct homi_queue_info {
  *
  *  - for a QUEUE when it leaves HOMI_QUEUE_LIVE, but not by DESTROY;
  *  - for an EXTENT when its table's state changes, which is when it is recalled
- *    and when it is revoked;
+ *    and when it is revoked, but not by EXTENT_ACK;
  *  - for the open file when the controller's state changes.
  *
  * and at once if that has happened before (for the open file: if the controller
@@ -493,8 +494,9 @@ struct homi_extent {
 /* struct homi_extent_table.state */
 enum homi_extent_state {
 	HOMI_EXTENT_VALID = 1,
-	HOMI_EXTENT_RECALLED = 2,	/* somebody waits: stop using it and destroy it */
+	HOMI_EXTENT_RECALLED = 2,	/* somebody waits: stop using it, then EXTENT_ACK */
 	HOMI_EXTENT_REVOKED = 3,	/* not true any more; queues were deleted */
+	HOMI_EXTENT_ACKED = 4,		/* not true any more, by EXTENT_ACK */
 };
 
 /**
@@ -539,8 +541,8 @@ struct homi_extent_table {
  *	EAGAIN
  *
  * The answer stays true as long as the EXTENT lives: a lease on the file makes
- * whoever wants to write to it or to move its blocks wait until the EXTENT is
- * destroyed, at most the module's recall_ms; after that all queues of this
+ * whoever wants to write to it or to move its blocks wait until EXTENT_ACK or
+ * DESTROY, at most the module's recall_ms; after that all queues of this
  * open file are deleted (HOMI_QUEUE_REVOKED), the EXTENT becomes
  * HOMI_EXTENT_REVOKED, and the other side goes on. The fence covers the queues
  * of this open file, no others.
@@ -570,6 +572,38 @@ struct homi_extent_resolve {
 };
 
 #define HOMI_EXTENT_RESOLVE _IO(HOMI_TYPE, HOMI_CMD_EXTENT_RESOLVE)
+
+/**
+ * struct homi_extent_ack - ioctl(HOMI_EXTENT_ACK)
+ * @size: sizeof(struct homi_extent_ack)
+ * @flags: must be 0
+ * @extent_id: an EXTENT
+ * @__reserved: must be 0
+ * @generation: homi_extent_table.generation as it was seen with
+ *	HOMI_EXTENT_RECALLED
+ *
+ * Answers a recall: no command on blocks of this EXTENT is in flight, on any
+ * queue, and none will be submitted. Whoever waits for the file goes on at once,
+ * and the state is HOMI_EXTENT_ACKED from then on. The EXTENT is of no use any
+ * more but stays mapped until it is destroyed; for the new blocks resolve the
+ * file again. The queues of this open file are not touched: an answer that is
+ * not true is not found out, so a holder that can't tell must let its queues be
+ * deleted.
+ *
+ * EINVAL if the EXTENT is not recalled, or @generation is another one's; ESTALE
+ * if it was revoked, or is about to be: the queues are being deleted, or the
+ * controller is gone. No error if it was acknowledged before. Needs no
+ * privilege.
+ */
+struct homi_extent_ack {
+	__u32 size;
+	__u32 flags;
+	__u32 extent_id;
+	__u32 __reserved;
+	__aligned_u64 generation;
+};
+
+#define HOMI_EXTENT_ACK _IO(HOMI_TYPE, HOMI_CMD_EXTENT_ACK)
 
 /**
  * struct homi_reserve - ioctl(HOMI_RESERVE)

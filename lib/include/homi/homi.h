@@ -199,6 +199,16 @@ struct homi_extents {
 int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint64_t length,
 		      struct homi_extents *extents, uint32_t *reason);
 
+/**
+ * homi_extents_ack - answers a recall (HOMI_EXTENT_RECALLED)
+ * @dev: the controller
+ * @extents: no command on their blocks may be in flight, or be submitted any more
+ *
+ * Whoever waits for the file goes on at once. What is left is homi_extents_close().
+ * -EINVAL: it is not recalled; -ESTALE: too late, the queues are or will be deleted.
+ */
+int homi_extents_ack(const struct homi_dev *dev, const struct homi_extents *extents);
+
 /** homi_extents_close - gives the blocks back; no command on them may be in flight */
 int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents);
 
