@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The fence: a holder that does not answer writes to the blocks that it once got, 128 commands deep
+ * and without pause. As soon as whoever moved the blocks is back, other files of the same size get
+ * them; nothing that the holder still writes may be in these.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "files.h"
+#include "harness.h"
+#include "ring.h"
+
+#define PAGES	64u		/* of the file */
+#define DEPTH	128u
+#define SIZE	(PAGES * PAGE)
+#define OTHERS	24u		/* files at most, until the blocks are met again */
+
+static const char marker[] = "homi: written behind the fence.";
+
+static struct {
+	int fd;
+	struct file file, source;
+	struct table table;
+	struct area area;
+	struct ring ring;
+	struct dma dma;
+	pthread_t thread;
+	atomic_bool stop;
+	atomic_ulong completed, posted;
+	int others[OTHERS];
+	unsigned int count;
+	size_t size;		/* of each other one */
+	bool pieces;		/* the holder's file is in pieces, for who wants to mend that */
+	char *buf;
+	unsigned long met, rounds;
+} fx;
+
+/* --- the holder --- */
+
+static void post(unsigned int i)
+{
+	struct sqe sqe = sqe_rw(NVME_WRITE, &fx.area, table_lookup(&fx.table, i % PAGES * PAGE), PAGE,
+				&fx.dma, 0, NULL);
+
+	sqe.cid = i % DEPTH;
+	ring_post(&fx.ring, &sqe);
+	atomic_fetch_add(&fx.posted, 1);
+}
+
+/* Goes on as if nothing had happened, whatever has. */
+static void *holder(void *arg)
+{
+	unsigned int i;
+	struct cqe cqe;
+
+	(void)arg;
+	for (i = 0; i < DEPTH; i++)
+		post(i);
+	ring_doorbell(&fx.ring);
+	while (!atomic_load(&fx.stop)) {
+		if (!ring_poll(&fx.ring, &cqe, 1))
+			atomic_fetch_add(&fx.completed, 1);
+		/* Nobody takes any more: all over again. */
+		if (ring_full(&fx.ring))
+			fx.ring.sq_head = fx.ring.sq_tail;
+		post(i++);
+		ring_doorbell(&fx.ring);
+	}
+	return NULL;
+}
+
+/* Page by page in turns with a file that goes again */
+static void take_to_pieces(const char *dir)
+{
+	char path[256];
+	int fds[2], i;
+
+	snprintf(path, sizeof(path), "%s/fence.between", dir);
+	fds[0] = open(fx.file.path, O_RDWR | O_TRUNC | O_DIRECT | O_CLOEXEC);
+	fds[1] = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+	ASSERT(fds[0] >= 0 && fds[1] >= 0);
+	for (i = 0; i < 2 * (int)PAGES; i++)
+		ASSERT_EQ(PAGE, pwrite(fds[i % 2], fx.buf, PAGE, i / 2 * PAGE));
+	ASSERT(!fsync(fds[0]));
+	close(fds[0]);
+	close(fds[1]);
+	ASSERT(!unlink(path));
+}
+
+static void holder_start(const char *dir)
+{
+	uint64_t end = now_ms() + 20000;
+
+	file_create(&fx.file, dir, "fence", SIZE, 7);
+	if (fx.pieces)
+		take_to_pieces(dir);
+	table_open(&fx.table, fx.fd, fx.file.fd, 0, 0);
+	fx.area.nsid = fx.table.r.out_nsid;
+	fx.area.block_size = fx.table.r.out_block_size;
+	ring_open(&fx.ring, fx.fd, DEPTH + 1);
+	atomic_store(&fx.stop, false);
+	atomic_store(&fx.completed, 0);
+	ASSERT(!pthread_create(&fx.thread, NULL, holder, NULL));
+	while (atomic_load(&fx.completed) < DEPTH)
+		ASSERT(now_ms() < end);
+}
+
+static void holder_end(void)
+{
+	atomic_store(&fx.stop, true);
+	pthread_join(fx.thread, NULL);
+	ASSERT_EQ(HOMI_QUEUE_REVOKED, queue_info(fx.fd, fx.ring.q.out_queue_id).out_state);
+	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ring_unmap(&fx.ring);
+	ASSERT_EQ(0, table_close(&fx.table));
+	file_remove(&fx.file);
+}
+
+/* --- who gets the blocks --- */
+
+/* One more file, of which only the descriptor is left */
+static void other_create(const char *dir, int *fd)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/fence.other", dir);
+	*fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600);
+	ASSERT(*fd >= 0);
+	ASSERT(!unlink(path));
+	memset(fx.buf, 0x5a, fx.size);
+	ASSERT_EQ(fx.size, pwrite(*fd, fx.buf, fx.size, 0));
+	ASSERT(!fsync(*fd));
+}
+
+/* How many of the holder's blocks it has got */
+static unsigned int met(int fd)
+{
+	struct fiemap *map = file_fiemap(fd);
+	unsigned int i, k, n = 0;
+	uint64_t start;
+	struct stat st;
+
+	ASSERT(!fstat(fd, &st));
+	start = part_start(st.st_dev);
+	for (i = 0; i < PAGES; i++) {
+		uint64_t at = table_lookup(&fx.table, i * PAGE);
+
+		for (k = 0; k < map->fm_mapped_extents; k++) {
+			struct fiemap_extent *e = &map->fm_extents[k];
+
+			n += at >= start + e->fe_physical &&
+			     at < start + e->fe_physical + e->fe_length;
+		}
+	}
+	free(map);
+	return n;
+}
+
+/* What was freed may be had when that is committed. */
+static void others_get_them(const char *dir)
+{
+	unsigned int before = fx.met;
+
+	ASSERT(!syncfs(fx.source.fd));
+	for (fx.count = 0; fx.count < OTHERS && fx.met == before; fx.count++) {
+		other_create(dir, &fx.others[fx.count]);
+		fx.met += met(fx.others[fx.count]);
+	}
+}
+
+static void check_others(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < fx.count; i++) {
+		ASSERT_EQ(fx.size, pread(fx.others[i], fx.buf, fx.size, 0));
+		if (!is_filled(fx.buf, 0x5a, fx.size))
+			FAIL("round %lu: something else is in another file", fx.rounds);
+		close(fx.others[i]);
+	}
+}
+
+/* --- who moves them --- */
+
+static int act_punch_all(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -1 : fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				       SIZE);
+}
+
+static int act_collapse_half(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -1 : fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, SIZE / 2);
+}
+
+static int act_open_truncate(const char *path)
+{
+	return open(path, O_WRONLY | O_TRUNC | O_CLOEXEC) < 0 ? -1 : 0;
+}
+
+static int act_clone(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), from = open(fx.source.path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 || from < 0 ? -1 : ioctl(fd, FICLONE, from);
+}
+
+static int act_defragment(const char *path)
+{
+	errno = EIO;
+	return shell("e4defrag %s >/dev/null 2>&1", path) ? -1 : 0;
+}
+
+/* --- */
+
+static void round_of(const char *dir, int (*act)(const char *path))
+{
+	struct waiter waiter;
+
+	holder_start(dir);
+	waiter_start(&waiter, act, fx.file.path);
+	ASSERT_EQ(0, waiter_end(&waiter, 20000, NULL));
+	ASSERT_EQ(HOMI_EXTENT_REVOKED, fx.table.t->state);
+	fx.rounds++;
+	others_get_them(dir);
+	nap_ms(5);
+	check_others();
+	holder_end();
+}
+
+static void rounds_of(const char *dir, int (*act)(const char *path), size_t size)
+{
+	unsigned int rounds = times(200, 10), i;
+
+	fx.size = size;
+	fx.fd = homi_open();
+	need_queues(fx.fd, 1);
+	set_recall_ms(20);
+	ASSERT(!posix_memalign((void **)&fx.buf, PAGE, SIZE));
+	dma_new(&fx.dma, fx.fd, PAGE);
+	for (i = 0; i + sizeof(marker) <= PAGE; i += sizeof(marker))
+		memcpy(fx.dma.va + i, marker, sizeof(marker));
+	file_create(&fx.source, dir, "fence.source", SIZE, 8);
+	for (i = 0; i < rounds; i++)
+		round_of(dir, act);
+	printf("# %lu rounds, %lu blocks of %lu met again, %lu commands of the holder\n", fx.rounds,
+	       fx.met, fx.rounds * size / PAGE, atomic_load(&fx.posted));
+	/* Most rounds have shown something. */
+	ASSERT(fx.met > rounds * size / PAGE / (fx.pieces ? 8 : 2));
+	file_remove(&fx.source);
+}
+
+FS_TEST_TIMEOUT(truncate_by_path, 180)
+{
+	rounds_of(dir, act_truncate, SIZE);
+}
+
+FS_TEST_TIMEOUT(truncate_by_open, 180)
+{
+	rounds_of(dir, act_open_truncate, SIZE);
+}
+
+FS_TEST_TIMEOUT(punch, 180)
+{
+	rounds_of(dir, act_punch_all, SIZE);
+}
+
+FS_TEST_TIMEOUT(collapse, 180)
+{
+	rounds_of(dir, act_collapse_half, SIZE / 2);
+}
+
+TEST_TIMEOUT(reflink, 180)
+{
+	rounds_of(need_fs("xfs"), act_clone, SIZE);
+}
+
+TEST_TIMEOUT(defragment, 180)
+{
+	fx.pieces = true;
+	rounds_of(need_fs("ext4"), act_defragment, SIZE);
+}
