@@ -80,9 +80,9 @@ bool soak(void)
 
 unsigned int times(unsigned int full, unsigned int some)
 {
-	if (soak())
-		return full;
-	return env_or("HOMI_SLOW", NULL) ? (some + 3) / 4 : some;
+	unsigned int n = soak() ? full : some;
+
+	return env_or("HOMI_SLOW", NULL) ? (n + 3) / 4 : n;
 }
 
 bool lockdep_watches(void)

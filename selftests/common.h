@@ -65,7 +65,10 @@ bool soak(void);
  * more then: not while it watches. (guest-run --unlocked is a pass in which it does not.)
  */
 bool lockdep_watches(void);
-/* How often: @full in a soak, else @some, and a quarter of that where everything is slow */
+/*
+ * How often: @full in a soak, else @some, and a quarter of that where everything is slow. What a soak
+ * does in all is the sum over the machines (and passes, see settings) that run the test.
+ */
 unsigned int times(unsigned int full, unsigned int some);
 /* How many times as long as usual a test may take before it hangs, for the same reasons */
 unsigned int patience(void);

@@ -19,7 +19,7 @@
 
 TEST_TIMEOUT(in_flight, 240)
 {
-	unsigned int rounds = times(500, 25), i, n, least = ~0u, most = 0;
+	unsigned int rounds = times(150, 25), i, n, least = ~0u, most = 0;
 
 	fixture_open();
 	for (i = 0; i < rounds; i++) {
@@ -143,7 +143,7 @@ static int kill_in(pid_t pid, int phase)
 
 TEST_TIMEOUT(in_calls, 240)
 {
-	unsigned int rounds = soak() ? 500 : 39, died[PHASES] = { 0 }, i;
+	unsigned int rounds = soak() ? 156 : 39, died[PHASES] = { 0 }, i;
 	const char *dir = getenv("HOMI_EXT4");
 	uint64_t end;
 	int fd, phase;
@@ -207,7 +207,7 @@ static void wait_all_arrived(void)
 /* The end of either leaves the queues to the other, that of both does not. */
 TEST_TIMEOUT(grandchild_shares_descriptor, 120)
 {
-	unsigned int rounds = times(50, 4), i;
+	unsigned int rounds = times(20, 4), i;
 
 	fixture_open();
 	/* The grandchild becomes this process's child when its parent dies. */
@@ -251,7 +251,7 @@ static void busy_then_exec(void)
 /* The mappings end; the descriptor goes on with the new program, or not. */
 TEST_TIMEOUT(exec, 120)
 {
-	unsigned int rounds = times(50, 4), i;
+	unsigned int rounds = times(20, 4), i;
 
 	fixture_open();
 	for (i = 0; i < rounds; i++) {
@@ -297,7 +297,7 @@ static void busy_after_sending(void)
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
 TEST_TIMEOUT(heir, 120)
 {
-	unsigned int rounds = times(50, 4), i, r;
+	unsigned int rounds = times(20, 4), i, r;
 
 	fixture_open();
 	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, socks));

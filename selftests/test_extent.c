@@ -288,7 +288,7 @@ static void punch_every_other(const char *path, unsigned int count)
 
 FS_TEST_TIMEOUT(fragmented, 120)
 {
-	unsigned int count = soak() ? 20000 : 1500;
+	unsigned int count = soak() ? 8000 : 1500;
 	int fd = homi_open();
 	struct table table;
 	struct file file;

@@ -200,7 +200,7 @@ static void by_end(const struct fault *fault, struct stock *stock, bool by_kill)
 
 TEST_TIMEOUT(delete_by_close, 240)
 {
-	unsigned int rounds = soak() ? 20 : 1, i, k;
+	unsigned int rounds = soak() ? 4 : 1, i, k;
 	int fd = homi_open();
 	struct stock stock;
 

@@ -242,7 +242,7 @@ static void round_of(const char *dir, int (*act)(const char *path))
 
 static void rounds_of(const char *dir, int (*act)(const char *path), size_t size)
 {
-	unsigned int rounds = times(200, 10), i;
+	unsigned int rounds = times(80, 10), i;
 
 	fx.size = size;
 	fx.fd = homi_open();

@@ -214,7 +214,7 @@ TEST_TIMEOUT(resets, 240)
 {
 	void (*const kinds[])(struct storm *) = { by_sysfs, by_ioctl };
 
-	run(times(200, 40), kinds, 2);
+	run(times(140, 40), kinds, 2);
 }
 
 TEST_TIMEOUT(function_resets, 120)
@@ -224,7 +224,7 @@ TEST_TIMEOUT(function_resets, 120)
 	if (!function_can_be_reset())
 		SKIP("a function that can't be reset, or a VF, which stays offline after that");
 	need_no_lockdep();
-	run(times(80, 16), kinds, 2);
+	run(times(40, 16), kinds, 2);
 }
 
 TEST_TIMEOUT(timeouts, 120)
@@ -233,7 +233,7 @@ TEST_TIMEOUT(timeouts, 120)
 
 	need_qemu();
 	need_no_lockdep();
-	run(times(20, 4), kinds, 1);
+	run(times(8, 4), kinds, 1);
 }
 
 TEST_TIMEOUT(pcie_errors, 120)
@@ -243,7 +243,7 @@ TEST_TIMEOUT(pcie_errors, 120)
 	need_qemu();
 	if (shell("ls /sys/bus/pci_express/drivers/aer/ 2>/dev/null | grep -q pcie"))
 		SKIP("this machine leaves no port's errors to the kernel");
-	run(times(40, 8), kinds, 1);
+	run(times(20, 8), kinds, 1);
 }
 
 TEST_TIMEOUT(deaf_controller, 120)
@@ -251,7 +251,7 @@ TEST_TIMEOUT(deaf_controller, 120)
 	void (*const kinds[])(struct storm *) = { while_deaf };
 
 	need_dead_controllers();
-	run(times(40, 8), kinds, 1);
+	run(times(20, 8), kinds, 1);
 }
 
 TEST_TIMEOUT(failed_controller, 120)
@@ -259,5 +259,5 @@ TEST_TIMEOUT(failed_controller, 120)
 	void (*const kinds[])(struct storm *) = { when_failed };
 
 	need_dead_controllers();
-	run(times(40, 8), kinds, 1);
+	run(times(20, 8), kinds, 1);
 }
