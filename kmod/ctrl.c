@@ -432,6 +432,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	spin_lock_init(&ctrl->lock);
 	INIT_LIST_HEAD(&ctrl->entry);
 	INIT_LIST_HEAD(&ctrl->ctxs);
+	INIT_LIST_HEAD(&ctrl->users);
 	INIT_LIST_HEAD(&ctrl->queues);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);

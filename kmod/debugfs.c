@@ -51,6 +51,7 @@ static int homi_state_show(struct seq_file *m, void *unused)
 		seq_printf(m, "file pid %d dma_users %d%s\n", pid_nr(ctx->pid),
 			   atomic_read(&ctx->dma_users),
 			   ctx->dma_released ? " dma_released" : "");
+	homi_users_show(ctrl, m);
 	spin_unlock(&ctrl->lock);
 	return 0;
 }

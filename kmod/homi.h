@@ -53,6 +53,7 @@ struct eventfd_ctx;
 struct homi_ctx;
 struct homi_object;
 struct homi_queue;
+struct homi_user;
 struct poll_table_struct;
 
 /* What tests do to queue creation and deletion, see debugfs.c */
@@ -102,6 +103,7 @@ enum homi_fault {
  * @lent: number of bits in @qids
  * @qids: one bit per queue id lent or quarantined
  * @ctxs: open files, struct homi_ctx.entry
+ * @users: who opened them, struct homi_user.entry
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
  *	takes dma_lock besides, so either lock is enough to walk it
  * @wait: woken when a queue becomes dead or the state changes
@@ -147,6 +149,7 @@ struct homi_ctrl {
 	u32 lent;
 	unsigned long *qids;
 	struct list_head ctxs;
+	struct list_head users;
 	struct list_head queues;
 	wait_queue_head_t wait;
 	struct {
@@ -173,7 +176,8 @@ struct homi_ctrl {
  * @inode: private, so that all mappings of this file have one address_space
  * @park: page that doorbell mappings of lost queues lead to
  * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
- * @recalled: its extents that are recalled and not destroyed
+ * @recalled: its extents that are recalled, not acknowledged and not destroyed
+ * @user: whose quotas what it holds counts against
  * @pid: of who opened it; to be shown only
  * @dma_released: the function is off the bus and @objects were told;
  *	guarded by ctrl->lock
@@ -193,6 +197,7 @@ struct homi_ctx {
 	struct page *park;
 	struct eventfd_ctx *event;
 	atomic_t recalled;
+	struct homi_user *user;
 	struct pid *pid;
 	bool dma_released;
 	struct delayed_work watch;
@@ -395,6 +400,19 @@ bool homi_may_attach(struct pci_dev *pdev);
 /* reset.c */
 int homi_reset_init(void);
 void homi_reset_exit(void);
+
+/* quota.c */
+enum homi_quota {
+	HOMI_QUOTA_QUEUES,	/* queue ids, until nobody maps them any more */
+	HOMI_QUOTA_PAGES,	/* pinned pages */
+	HOMI_QUOTA_KINDS,
+};
+
+struct homi_user *homi_user_get(struct homi_ctrl *ctrl, kuid_t uid);
+void homi_user_put(struct homi_ctrl *ctrl, struct homi_user *user);
+int homi_quota_charge(struct homi_ctx *ctx, enum homi_quota kind, u64 n);
+void homi_quota_uncharge(struct homi_ctx *ctx, enum homi_quota kind, u64 n);
+void homi_users_show(struct homi_ctrl *ctrl, struct seq_file *m);
 
 /* debugfs.c */
 void homi_debugfs_init(void);

@@ -320,7 +320,12 @@ static void homi_mem_release_dma(struct homi_object *obj)
 
 static void homi_mem_free(struct homi_object *obj)
 {
-	homi_mem_release(to_mem(obj));
+	struct homi_mem *mem = to_mem(obj);
+	unsigned long nr_pages = mem->nr_pages;
+	struct homi_ctx *ctx = obj->ctx;
+
+	homi_mem_release(mem);
+	homi_quota_uncharge(ctx, HOMI_QUOTA_PAGES, nr_pages);
 }
 
 /* No revoke: whoever takes a MEM out of the table releases its DMA mapping. */
@@ -352,6 +357,7 @@ int homi_cmd_mem_register(struct homi_call *call)
 	struct homi_mem_register *cmd = call->cmd;
 	struct homi_ctx *ctx = call->ctx;
 	struct homi_ctrl *ctrl = ctx->ctrl;
+	u64 nr_pages = cmd->length >> PAGE_SHIFT;
 	struct homi_mem *mem;
 	int ret;
 
@@ -361,13 +367,19 @@ int homi_cmd_mem_register(struct homi_call *call)
 	/* Before the work of pinning; asked again under dma_lock. */
 	if (homi_ctrl_is_gone(ctrl))
 		return -ENODEV;
+	ret = homi_quota_charge(ctx, HOMI_QUOTA_PAGES, nr_pages);
+	if (ret)
+		return ret;
 	mem = homi_mem_alloc(cmd, &ctrl->nvme.pdev->dev);
-	if (IS_ERR(mem))
-		return PTR_ERR(mem);
+	if (IS_ERR(mem)) {
+		ret = PTR_ERR(mem);
+		goto err_uncharge;
+	}
+	/* From here on the object is what is charged. */
 	ret = homi_object_reserve(ctx, &mem->obj, HOMI_OBJ_MEM, &homi_mem_ops);
 	if (ret) {
 		homi_mem_release(mem);
-		return ret;
+		goto err_uncharge;
 	}
 	ret = homi_mem_map(mem, ctrl);
 	if (ret) {
@@ -378,6 +390,10 @@ int homi_cmd_mem_register(struct homi_call *call)
 	cmd->out_segments = mem->nr_segments;
 	call->created = &mem->obj;
 	return 0;
+
+err_uncharge:
+	homi_quota_uncharge(ctx, HOMI_QUOTA_PAGES, nr_pages);
+	return ret;
 }
 
 static int homi_mem_give_segments(struct homi_mem *mem,

@@ -265,6 +265,9 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	inode = alloc_anon_inode(homi_mnt->mnt_sb);
 	if (IS_ERR(inode))
 		goto err_page;
+	ctx->user = homi_user_get(ctrl, current_uid());
+	if (!ctx->user)
+		goto err_inode;
 	ctx->inode = inode;
 	kref_init(&ctx->ref);
 	xa_init_flags(&ctx->objects, XA_FLAGS_ALLOC1);
@@ -279,6 +282,8 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	spin_unlock(&ctrl->lock);
 	return ctx;
 
+err_inode:
+	iput(inode);
 err_page:
 	__free_page(ctx->park);
 err_free:
@@ -297,6 +302,7 @@ static void homi_ctx_free(struct kref *ref)
 	spin_lock(&ctrl->lock);
 	list_del(&ctx->entry);
 	spin_unlock(&ctrl->lock);
+	homi_user_put(ctrl, ctx->user);
 	homi_event_drop(ctrl, &ctx->event);
 	xa_destroy(&ctx->objects);
 	iput(ctx->inode);

@@ -389,6 +389,7 @@ static void homi_queue_free(struct homi_object *obj)
 	mutex_unlock(&ctrl->dma_lock);
 	if (q->qid)
 		homi_ctrl_return_qid(ctrl, q->qid);
+	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_QUEUES, 1);
 	kfree(q);
 }
 
@@ -540,9 +541,14 @@ int homi_cmd_queue_create(struct homi_call *call)
 		return -EPERM;
 	if (cmd->depth < 2 || cmd->depth > ctrl->max_depth)
 		return -EINVAL;
+	ret = homi_quota_charge(ctx, HOMI_QUOTA_QUEUES, 1);
+	if (ret)
+		return ret;
 	q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
-	if (!q)
-		return -ENOMEM;
+	if (!q) {
+		ret = -ENOMEM;
+		goto err_uncharge;
+	}
 	q->depth = cmd->depth;
 	mutex_init(&q->delete_lock);
 	INIT_LIST_HEAD(&q->entry);
@@ -550,8 +556,9 @@ int homi_cmd_queue_create(struct homi_call *call)
 				  &homi_queue_ops);
 	if (ret) {
 		kfree(q);
-		return ret;
+		goto err_uncharge;
 	}
+	/* From here on the object is what is charged. */
 	ret = homi_ctrl_lend_qid(ctrl, &q->generation);
 	if (ret < 0)
 		goto err_abort;
@@ -565,6 +572,10 @@ int homi_cmd_queue_create(struct homi_call *call)
 
 err_abort:
 	homi_object_abort(&q->obj);
+	return ret;
+
+err_uncharge:
+	homi_quota_uncharge(ctx, HOMI_QUOTA_QUEUES, 1);
 	return ret;
 }
 

@@ -24,7 +24,12 @@ char *skip_reason;
 static struct parameter {
 	const char *name;
 	char value[16];
-} parameters[] = { { .name = "recall_ms" }, { .name = "delete_ms" } };
+} parameters[] = {
+	{ .name = "recall_ms" },
+	{ .name = "delete_ms" },
+	{ .name = "queues_per_user" },
+	{ .name = "pinned_mib_per_user" },
+};
 
 __attribute__((constructor)) static void common_init(void)
 {
@@ -266,6 +271,12 @@ void set_recall_ms(unsigned int ms)
 void set_delete_ms(unsigned int ms)
 {
 	set_parameter("delete_ms", ms);
+}
+
+void set_quotas(unsigned int queues, unsigned int mib)
+{
+	set_parameter("queues_per_user", queues);
+	set_parameter("pinned_mib_per_user", mib);
 }
 
 void become_nobody(void)

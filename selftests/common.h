@@ -90,6 +90,8 @@ void set_recall_ms(unsigned int ms);
 void set_delete_ms(unsigned int ms);
 /* Of a controller, by which admin commands are made to go wrong */
 #define FAULT	"/sys/kernel/debug/homi/%s/fault"
+/* Per user and controller, 0 for none; as it was when the test ends */
+void set_quotas(unsigned int queues, unsigned int mib);
 void become_nobody(void);
 int child_status(pid_t pid);
 /* A child that calls @run and exits with 0, and does not live longer than its parent */

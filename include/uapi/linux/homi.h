@@ -39,7 +39,8 @@
  *  - EPERM: the caller lacks the privilege that the command demands
  *  - EBADF: a file descriptor inside the structure is not open
  *  - ENOSPC: no queue id is left to lend
- *  - EDQUOT: over a quota (queues, or pinned bytes)
+ *  - EDQUOT: over a quota of the user who opened the file (module parameters
+ *    queues_per_user, pinned_mib_per_user), and without CAP_SYS_RESOURCE
  *  - ENOMEM: out of memory
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
