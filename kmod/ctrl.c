@@ -341,6 +341,7 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 		ctrl->granted = granted;
 		ctrl->reach = homi_ctrl_reach(ctrl);
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
+		WRITE_ONCE(ctrl->nvme.shut, false);
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
@@ -436,8 +437,10 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->queues);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
+	init_rwsem(&ctrl->nvme.gate);
 	/* Until homi_ctrl_refresh() */
 	ctrl->state = HOMI_CTRL_RESETTING;
+	ctrl->nvme.shut = true;
 	ctrl->generation = 1;
 	ctrl->enabled_generation = 1;
 }

@@ -31,6 +31,9 @@
  *   mmap_lock			(of the mm; page faults and munmap come in here)
  *   ctx->map_lock		rwsem: read by page faults, written by whoever makes
  *				a mapping illegal, before it zaps
+ *   ctrl->nvme.gate		rwsem: read while an admin command is handed to
+ *				stock, which does not wait; written by the reset
+ *				wrapper, to have none on its way. Alone.
  *   ctrl->dma_lock		mutex: every map, unmap, allocation and free of DMA
  *				memory for the function, and the step to "gone". No
  *				user page is faulted in and no command is sent under
@@ -38,8 +41,8 @@
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
  *
- * The reset wrapper takes ctx->map_lock and ctrl->lock only, so nothing that
- * holds these may wait for the controller.
+ * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock only, so
+ * nothing that holds these may wait for the controller.
  *
  * DOC: References
  *

@@ -166,6 +166,25 @@ static struct request *homi_admin_alloc(struct homi_nvme *nvme,
 	}
 }
 
+/*
+ * Not while stock disables the controller. What its driver fails as the last of
+ * several requests that are dispatched at once takes the doorbell with it: one
+ * of ours that waited in the stopped admin queue, and is dispatched together
+ * with stock's first Identify after the reset, would have stock wait in vain
+ * for that, and give the controller up.
+ */
+static bool homi_admin_execute(struct homi_nvme *nvme, struct request *req)
+{
+	bool open;
+
+	down_read(&nvme->gate);
+	open = !READ_ONCE(nvme->shut);
+	if (open)
+		blk_execute_rq_nowait(req, false);
+	up_read(&nvme->gate);
+	return open;
+}
+
 static int homi_stock_admin(struct homi_nvme *nvme, struct nvme_command *cmd,
 			    unsigned int timeout_ms)
 {
@@ -197,7 +216,12 @@ static int homi_stock_admin(struct homi_nvme *nvme, struct nvme_command *cmd,
 	req->end_io = homi_admin_end_io;
 	req->end_io_data = call;
 	__module_get(THIS_MODULE);
-	blk_execute_rq_nowait(req, false);
+	if (!homi_admin_execute(nvme, req)) {
+		module_put(THIS_MODULE);
+		blk_mq_free_request(req);
+		kfree(call);
+		return -EAGAIN;
+	}
 	if (wait_for_completion_timeout(&call->done,
 					msecs_to_jiffies(timeout_ms)))
 		ret = homi_admin_status(call->status);

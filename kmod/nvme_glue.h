@@ -5,6 +5,7 @@
 #include <linux/blkdev.h>
 #include <linux/nvme.h>
 #include <linux/pci.h>
+#include <linux/rwsem.h>
 
 /**
  * struct homi_nvme - a controller of the stock driver, from outside
@@ -15,6 +16,9 @@
  * @admin_q: its admin queue; holds a reference
  * @owner: the PCI driver's module; NULL if built in
  * @doorbell_stride: bytes from one doorbell to the next; set by the caller
+ * @gate: held for reading while a command is handed to stock; the caller makes
+ *	it, and waits for it when it has set @shut
+ * @shut: no command is handed to stock; set by the caller
  */
 struct homi_nvme {
 	struct pci_dev *pdev;
@@ -24,6 +28,8 @@ struct homi_nvme {
 	struct request_queue *admin_q;
 	struct module *owner;
 	u32 doorbell_stride;
+	struct rw_semaphore gate;
+	bool shut;
 };
 
 /**

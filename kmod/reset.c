@@ -26,11 +26,15 @@ static void homi_reset_quiesce(void *nvme_ctrl)
 	spin_lock(&ctrl->lock);
 	if (ctrl->state != HOMI_CTRL_GONE) {
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
+		WRITE_ONCE(ctrl->nvme.shut, true);
 		ctrl->generation++;
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
 	homi_queues_lost(ctrl, HOMI_QUEUE_LOST);
+	/* What was on its way to stock's admin queue is there: it still runs. */
+	down_write(&ctrl->nvme.gate);
+	up_write(&ctrl->nvme.gate);
 	homi_ctrl_put(ctrl);
 }
 
