@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,6 +25,7 @@
 #include "common.h"
 
 #define TEST_MAX	96
+#define KLOG_READ_ALL	3
 #define TEST_SECONDS	60
 
 struct test {
@@ -58,6 +60,7 @@ static void test_show_stuck(void)
 	char line[512], path[64], state;
 	struct dirent *entry;
 	DIR *proc = opendir("/proc");
+	unsigned int frames;
 	FILE *f;
 
 	while (proc && (entry = readdir(proc))) {
@@ -73,13 +76,35 @@ static void test_show_stuck(void)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%.16s/stack", entry->d_name);
 		f = fopen(path, "r");
-		while (f && fgets(line, sizeof(line), f))
+		for (frames = 0; f && frames < 8 && fgets(line, sizeof(line), f); frames++)
 			printf("#   %s", line);
 		if (f)
 			fclose(f);
 	}
 	if (proc)
 		closedir(proc);
+}
+
+/* The last that the kernel said about controllers: results may be all that is kept of a run. */
+static void test_show_log(void)
+{
+	static char log[1 << 18];
+	const char *last[10], *line;
+	unsigned int count = 0, i;
+	int len = klogctl(KLOG_READ_ALL, log, sizeof(log) - 1);
+	char *rest;
+
+	if (len <= 0)
+		return;
+	log[len] = '\0';
+	for (line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		if (strstr(line, "homi-test:"))
+			count = 0;
+		else if (strstr(line, "nvme") || strstr(line, "homi"))
+			last[count++ % 10] = line;
+	}
+	for (i = count > 10 ? count - 10 : 0; i < count; i++)
+		printf("# kernel: %s\n", last[i % 10]);
 }
 
 /* Waits for the test's process, and kills it with all its children when time is over. */
@@ -153,6 +178,7 @@ static int test_run(const struct test *test, unsigned int number)
 			printf("# %s: %s\n", test->name, wrong);
 		if (left)
 			printf("# %s left behind: %s\n", test->name, left);
+		test_show_log();
 		printf("not ok %u %s\n", number, test->name);
 		return 1;
 	}
