@@ -223,6 +223,7 @@ static void restore_parameters(void)
 	}
 	snprintf(path, sizeof(path), FAULT, ctrl_name());
 	sysfs_write(path, "0 none 0");
+	sysfs_write(QUIESCE_MS, "0");
 }
 
 static void set_parameter(const char *name, unsigned int value)

@@ -90,6 +90,8 @@ void set_recall_ms(unsigned int ms);
 void set_delete_ms(unsigned int ms);
 /* Of a controller, by which admin commands are made to go wrong */
 #define FAULT	"/sys/kernel/debug/homi/%s/fault"
+/* How long a reset sleeps before stock begins with it */
+#define QUIESCE_MS	"/sys/kernel/debug/homi/quiesce_ms"
 /* Per user and controller, 0 for none; as it was when the test ends */
 void set_quotas(unsigned int queues, unsigned int mib);
 void become_nobody(void);

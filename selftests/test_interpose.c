@@ -16,7 +16,6 @@
 #include "ring.h"
 
 #define TRACING	"/sys/kernel/tracing/"
-#define HOLD	"/sys/kernel/debug/homi/quiesce_ms"
 
 /* The functions; the first had another name before 6.3. */
 static const char *functions[4] = {
@@ -407,7 +406,7 @@ TEST(unload_while_in_wrapper)
 	pid_t child;
 	char held[16];
 
-	ASSERT(sysfs_read(held, sizeof(held), HOLD) && sysfs_write(HOLD, "3000"));
+	ASSERT(sysfs_read(held, sizeof(held), QUIESCE_MS) && sysfs_write(QUIESCE_MS, "3000"));
 	reader_start(&reader);
 	child = fork();
 	if (!child)

@@ -354,8 +354,8 @@ FS_TEST(close_of_the_files_descriptor)
 	file_remove(&file);
 }
 
-/* No lease-break-time of the system's ends ours. */
-FS_TEST(lease_break_time)
+/* No lease-break-time of the system's ends ours, nor does none keep it for ever. */
+static void holds_with_break_time(const char *dir, const char *seconds, unsigned int ms)
 {
 	const char *path = "/proc/sys/fs/lease-break-time";
 	int fd = homi_open();
@@ -363,18 +363,38 @@ FS_TEST(lease_break_time)
 	struct table table;
 	struct file file;
 	bool waited;
+	int err;
 
-	set_recall_ms(LONG_MS);
 	file_create(&file, dir, "break", 4 * PAGE, 63);
-	ASSERT(sysfs_write(path, "1"));
+	ASSERT(sysfs_write(path, seconds));
+	set_recall_ms(LONG_MS);
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_open_write, file.path);
-	waited = waiter_waits(&waiter, 2500);
+	waited = waiter_waits(&waiter, ms);
+	err = table_close(&table);
+	if (!err)
+		err = waiter_end(&waiter, 3000, NULL);
+	set_recall_ms(200);
+	table_open(&table, fd, file.fd, 0, 0);
+	waiter_start(&waiter, act_open_write, file.path);
+	if (!err)
+		err = waiter_end(&waiter, 5000, NULL);
 	ASSERT(sysfs_write(path, "45"));
 	ASSERT(waited);
+	ASSERT_EQ(0, err);
+	ASSERT_EQ(HOMI_EXTENT_REVOKED, table.t->state);
 	ASSERT_EQ(0, table_close(&table));
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
 	file_remove(&file);
+}
+
+FS_TEST(lease_break_time_0)
+{
+	holds_with_break_time(dir, "0", 700);
+}
+
+FS_TEST(lease_break_time_1)
+{
+	holds_with_break_time(dir, "1", 2500);
 }
 
 FS_TEST(leases_off)
