@@ -7,6 +7,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -27,7 +28,17 @@ static void homi_extent_free(struct homi_object *obj)
 	struct homi_extent_obj *e = to_extent(obj);
 
 	vfree(e->table);
+	homi_lease_free(e);
 	kfree(e);
+}
+
+/* A queue could still write. */
+static bool homi_extent_is_busy(struct homi_object *obj)
+{
+	struct homi_extent_obj *e = to_extent(obj);
+
+	return e->write && READ_ONCE(e->file) &&
+	       atomic_read(&obj->ctx->dma_users) > 0;
 }
 
 static size_t homi_extent_region_size(struct homi_object *obj,
@@ -61,6 +72,7 @@ static bool homi_extent_has_news(struct homi_object *obj)
 
 static const struct homi_object_ops homi_extent_ops = {
 	.has_news = homi_extent_has_news,
+	.is_busy = homi_extent_is_busy,
 	.revoke = homi_extent_end,
 	.free = homi_extent_free,
 	.region_size = homi_extent_region_size,
@@ -152,20 +164,28 @@ static bool homi_may_lease(struct file *file)
 	return vfsuid_eq_kuid(uid, current_fsuid()) || capable(CAP_LEASE);
 }
 
-static int homi_check(struct homi_ctrl *ctrl, struct file *file,
+/* Who names a file with O_PATH was not asked for more than that yet. */
+static bool homi_may_write(struct file *file)
+{
+	return !inode_permission(file_mnt_idmap(file), file_inode(file),
+				 MAY_READ | MAY_WRITE) &&
+	       !IS_APPEND(file_inode(file));
+}
+
+static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
 		      struct homi_nvme_ns *ns, u32 *reason)
 {
 	struct inode *inode = file_inode(file);
 	int ret;
 
-	if (!(file->f_mode & FMODE_READ))
+	if (!(file->f_mode & (write ? FMODE_PATH : FMODE_READ)))
 		return -EBADF;
 	if (homi_ctrl_is_gone(ctrl))
 		return -ENODEV;
 	ret = homi_check_inode(inode, reason);
 	if (ret)
 		return ret;
-	if (!homi_may_lease(file))
+	if (!homi_may_lease(file) || (write && !homi_may_write(file)))
 		return -EPERM;
 	ret = homi_check_file(file, reason);
 	if (ret)
@@ -186,10 +206,11 @@ static int homi_extent_range(struct homi_extent_resolve *cmd, u64 file_size,
 	if (check_add_overflow(cmd->offset, cmd->length, &end))
 		return -EINVAL;
 	b->start = cmd->offset;
-	b->end = (file_size + mask) & ~mask;
+	/* Behind its end a file is zero, for when it grows. */
+	b->end = (b->write ? file_size : file_size + mask) & ~mask;
 	if (cmd->length && end < b->end)
 		b->end = end;
-	return 0;
+	return b->start < b->end ? 0 : -EINVAL;
 }
 
 /* Blocks outside of the file system's device can't be the file's. */
@@ -278,6 +299,7 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	struct homi_table_builder b = {
 		.block_size = ns->block_size,
 		.disk_offset = (u64)get_start_sect(bdev) << SECTOR_SHIFT,
+		.write = e->write,
 	};
 	struct homi_extent_table *table;
 	int ret;
@@ -287,7 +309,7 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 		return ret;
 	table = homi_table_read(&b, file);
 	if (table == ERR_PTR(-EOPNOTSUPP))
-		return homi_refuse(&cmd->out_reason, HOMI_REASON_EXTENT);
+		return homi_refuse(&cmd->out_reason, b.reason);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	table->state = HOMI_EXTENT_VALID;
@@ -302,7 +324,8 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	e->table_len = PAGE_ALIGN(struct_size(table, records, b.count));
 	/* A recall from now on finds the table, one before is found here. */
 	if (test_bit(0, &e->recalled)) {
-		cmd->out_reason = HOMI_REASON_WRITER;
+		cmd->out_reason = e->write ? HOMI_REASON_OPEN :
+					     HOMI_REASON_WRITER;
 		ret = -EAGAIN;
 	}
 	/* Likewise a removal, which lets go of all that there are. */
@@ -312,9 +335,22 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	return ret;
 }
 
-static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
-			     struct homi_extent_resolve *cmd,
-			     const struct homi_nvme_ns *ns)
+static int homi_extent_lock(struct homi_extent_obj *e, struct file *file,
+			    u32 *reason)
+{
+	int ret = homi_extent_lease(e, file_inode(file), reason);
+
+	/* What may have changed until nobody could change it any more. */
+	if (!ret)
+		ret = homi_check_inode(file_inode(file), reason);
+	if (!ret)
+		ret = homi_check_file(file, reason);
+	return ret;
+}
+
+static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
+				  struct homi_extent_resolve *cmd,
+				  const struct homi_nvme_ns *ns)
 {
 	int ret;
 
@@ -323,18 +359,72 @@ static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
 	if (!ret)
 		ret = homi_extent_open(e, file, &cmd->out_reason);
 	if (!ret)
-		ret = homi_extent_lease(e, file_inode(file), &cmd->out_reason);
-	/* What may have changed until nobody could change it any more. */
-	if (!ret)
-		ret = homi_check_inode(file_inode(file), &cmd->out_reason);
-	if (!ret)
-		ret = homi_check_file(file, &cmd->out_reason);
+		ret = homi_extent_lock(e, file, &cmd->out_reason);
 	if (!ret)
 		ret = homi_extent_fill(e, file, cmd, ns);
 	return ret;
 }
 
-static int homi_extent_new(struct homi_call *call, struct file *file)
+/* As a first write() does: it may run with somebody's rights no longer. */
+static int homi_extent_modify(struct file *file)
+{
+	struct inode *inode = file_inode(file);
+	int ret;
+
+	file_start_write(file);
+	inode_lock(inode);
+	ret = file_modified(file);
+	inode_unlock(inode);
+	file_end_write(file);
+	return ret;
+}
+
+/*
+ * The caller's file can only name it; all is done with the private one. Nobody
+ * else has it open, so what is dropped from the cache is not read again before
+ * the end.
+ */
+static int homi_extent_grant_write(struct homi_extent_obj *e,
+				   struct file *path_only,
+				   struct homi_extent_resolve *cmd,
+				   const struct homi_nvme_ns *ns)
+{
+	struct file *file;
+	int ret;
+
+	ret = homi_extent_open(e, path_only, &cmd->out_reason);
+	if (ret)
+		return ret;
+	file = homi_extent_file(e);
+	if (!file)
+		return -ENODEV;
+	ret = vfs_fsync(file, 0);
+	/* Before there is a lease, which this might break. */
+	if (!ret)
+		ret = homi_extent_modify(file);
+	if (!ret)
+		ret = homi_extent_lock(e, file, &cmd->out_reason);
+	if (!ret && invalidate_inode_pages2(file->f_mapping)) {
+		cmd->out_reason = HOMI_REASON_OPEN;
+		ret = -EAGAIN;
+	}
+	if (!ret)
+		ret = homi_extent_fill(e, file, cmd, ns);
+	fput(file);
+	return ret;
+}
+
+static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
+			     struct homi_extent_resolve *cmd,
+			     const struct homi_nvme_ns *ns)
+{
+	if (e->write)
+		return homi_extent_grant_write(e, file, cmd, ns);
+	return homi_extent_grant_read(e, file, cmd, ns);
+}
+
+static int homi_extent_new(struct homi_call *call, struct file *file,
+			   bool write)
 {
 	struct homi_extent_resolve *cmd = call->cmd;
 	struct homi_ctx *ctx = call->ctx;
@@ -342,16 +432,18 @@ static int homi_extent_new(struct homi_call *call, struct file *file)
 	struct homi_nvme_ns ns;
 	int ret;
 
-	ret = homi_check(ctx->ctrl, file, &ns, &cmd->out_reason);
+	ret = homi_check(ctx->ctrl, file, write, &ns, &cmd->out_reason);
 	if (ret)
 		return ret;
 	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	if (!e)
 		return -ENOMEM;
-	homi_lease_prepare(e);
-	ret = homi_object_reserve(ctx, &e->obj, HOMI_OBJ_EXTENT,
-				  &homi_extent_ops);
+	ret = homi_lease_prepare(e, write);
+	if (!ret)
+		ret = homi_object_reserve(ctx, &e->obj, HOMI_OBJ_EXTENT,
+					  &homi_extent_ops);
 	if (ret) {
+		homi_lease_free(e);
 		kfree(e);
 		return ret;
 	}
@@ -374,16 +466,17 @@ static int homi_extent_new(struct homi_call *call, struct file *file)
 int homi_cmd_extent_resolve(struct homi_call *call)
 {
 	struct homi_extent_resolve *cmd = call->cmd;
+	bool write = cmd->flags & HOMI_RESOLVE_WRITE;
 	struct file *file;
 	int ret;
 
-	if (cmd->flags || cmd->__reserved)
+	if (cmd->flags & ~HOMI_RESOLVE_WRITE || cmd->__reserved)
 		return -EINVAL;
 	cmd->out_reason = HOMI_REASON_NONE;
-	file = fget(cmd->fd);
+	file = write ? fget_raw(cmd->fd) : fget(cmd->fd);
 	if (!file)
 		return -EBADF;
-	ret = homi_extent_new(call, file);
+	ret = homi_extent_new(call, file, write);
 	fput(file);
 	return ret;
 }

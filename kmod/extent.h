@@ -24,6 +24,8 @@ struct homi_raw_extent {
  * @start: first byte of the range, a multiple of @block_size
  * @end: behind its last byte, likewise
  * @disk_offset: start of the block device on the namespace, bytes
+ * @write: every block must be there, written, and of this file alone
+ * @reason: out, with -EOPNOTSUPP: enum homi_reason
  * @records: where they go, or NULL
  * @count: out: how many
  * @last: private
@@ -33,6 +35,8 @@ struct homi_table_builder {
 	u64 start;
 	u64 end;
 	u64 disk_offset;
+	bool write;
+	u32 reason;
 	struct homi_extent *records;
 	u64 count;
 	struct homi_extent last;
@@ -46,6 +50,7 @@ int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr);
 
 struct homi_extent_obj;
+struct homi_touch;
 
 /**
  * struct homi_lease - one lease; its address is the owner that the VFS knows
@@ -62,6 +67,9 @@ struct homi_lease {
  * @obj: must be first
  * @lock: guards the fields below; held over taking and dropping leases
  * @file: private; NULL when the leases were dropped
+ * @write: to be written to; constant
+ * @touch: to update the file's times later, of one to be written to
+ * @excl: what keeps everybody away, of one to be written to
  * @deleg: what keeps writers away
  * @layout: what keeps XFS from moving blocks
  * @recalled: somebody breaks a lease; set once, under the VFS's spinlock
@@ -78,6 +86,9 @@ struct homi_extent_obj {
 	struct homi_object obj;
 	struct mutex lock;	/* see above */
 	struct file *file;
+	bool write;
+	struct homi_touch *touch;
+	struct homi_lease excl;
 	struct homi_lease deleg;
 	struct homi_lease layout;
 	unsigned long recalled;
@@ -94,7 +105,9 @@ struct homi_extent_obj {
 /* extent_lease.c */
 int homi_lease_init(void);
 void homi_lease_exit(void);
-void homi_lease_prepare(struct homi_extent_obj *e);
+int homi_lease_prepare(struct homi_extent_obj *e, bool write);
+void homi_lease_free(struct homi_extent_obj *e);
+struct file *homi_extent_file(struct homi_extent_obj *e);
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason);
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason);

@@ -5,16 +5,20 @@
  * A delegation (FL_DELEG, F_RDLCK): each writing open and each truncate has to
  * break it, and calls us first. On XFS a layout (FL_LAYOUT) besides: its owner
  * may exchange a file's blocks by a deduplication through a descriptor that is
- * open for reading, which breaks only that. Both are held on a private open
- * file and owned by the object, so that nothing that user space does with its
- * own descriptor touches them.
+ * open for reading, which breaks only that. For a holder that writes a lease
+ * (FL_LEASE, F_WRLCK) before them, which each open breaks; the delegation is
+ * kept for those who break nothing else: nfsd and overlayfs when they truncate.
+ * All are held on a private open file and owned by the object, so that nothing
+ * that user space does with its own descriptor touches them.
  */
 #include <linux/cred.h>
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/slab.h>
 
 #include "extent.h"
 
@@ -57,7 +61,7 @@ static const struct lease_manager_operations homi_lease_ops = {
 	.lm_change = lease_modify,
 };
 
-static int homi_lease_try(struct homi_lease *mine, unsigned int flags)
+static int homi_lease_try(struct homi_lease *mine, unsigned int flags, int type)
 {
 	struct homi_extent_obj *e = mine->extent;
 	struct file_lease *lease = locks_alloc_lease();
@@ -67,7 +71,7 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags)
 	if (!lease)
 		return -ENOMEM;
 	homi_lease_core(lease, flags) = flags;
-	homi_lease_core(lease, type) = F_RDLCK;
+	homi_lease_core(lease, type) = type;
 	homi_lease_core(lease, owner) = (fl_owner_t)mine;
 	homi_lease_core(lease, pid) = task_tgid_nr(current);
 	homi_lease_end(lease);
@@ -77,7 +81,7 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags)
 	/* A recall may have ended what is not even resolved. */
 	if (e->file) {
 		homi_lease_core(lease, file) = e->file;
-		ret = kernel_setlease(e->file, F_RDLCK, &lease, NULL);
+		ret = kernel_setlease(e->file, type, &lease, NULL);
 		mine->held = !ret;
 	}
 	mutex_unlock(&e->lock);
@@ -92,12 +96,12 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags)
  * VFS does not wait for that lock, and does not tell this from a conflict.
  */
 static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
-			   u32 *reason)
+			   int type, u32 *reason)
 {
 	int ret, try;
 
 	for (try = 0; try < HOMI_LEASE_TRIES; try++) {
-		ret = homi_lease_try(mine, flags);
+		ret = homi_lease_try(mine, flags, type);
 		if (ret != -EAGAIN || test_bit(0, &mine->extent->recalled))
 			break;
 		if (fatal_signal_pending(current))
@@ -113,6 +117,15 @@ static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
 	return ret;
 }
 
+/* By anybody who should not have it, us not counted. */
+static bool homi_extent_is_open(struct homi_extent_obj *e, struct inode *inode)
+{
+	if (!e->write)
+		return inode_is_open_for_write(inode);
+	return atomic_read(&inode->i_writecount) != 1 ||
+	       atomic_read(&inode->i_readcount);
+}
+
 /**
  * homi_extent_lease - take the leases that keep an EXTENT true
  * @e: opened by homi_extent_open()
@@ -122,22 +135,27 @@ static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason)
 {
-	int ret = homi_lease_take(&e->deleg, FL_DELEG, reason);
+	int ret = 0;
 
-	if (ret)
-		return ret;
+	/* First: it is refused where there is any other lease, ours included. */
+	if (e->write)
+		ret = homi_lease_take(&e->excl, FL_LEASE, F_WRLCK, reason);
+	if (!ret)
+		ret = homi_lease_take(&e->deleg, FL_DELEG, F_RDLCK, reason);
 	/*
-	 * The lease before the count of writers: who opens for writing counts
-	 * first and then looks for leases, so one of us sees the other.
+	 * The lease before the count of who has it open: who opens it counts
+	 * first and then looks for leases, so one of us sees the other. (Of the
+	 * exclusive lease the VFS looks too, before 7.0.)
 	 */
 	smp_mb();
-	if (inode_is_open_for_write(inode)) {
-		*reason = HOMI_REASON_WRITER;
+	if ((!ret || (e->write && ret == -EAGAIN)) &&
+	    homi_extent_is_open(e, inode)) {
+		*reason = e->write ? HOMI_REASON_OPEN : HOMI_REASON_WRITER;
 		return -EAGAIN;
 	}
-	if (strcmp(inode->i_sb->s_type->name, "xfs"))
-		return 0;
-	return homi_lease_take(&e->layout, FL_LAYOUT, reason);
+	if (ret || strcmp(inode->i_sb->s_type->name, "xfs"))
+		return ret;
+	return homi_lease_take(&e->layout, FL_LAYOUT, F_RDLCK, reason);
 }
 
 static void homi_lease_drop(struct homi_lease *mine)
@@ -158,9 +176,84 @@ static struct file *homi_extent_let_go(struct homi_extent_obj *e)
 
 	homi_lease_drop(&e->layout);
 	homi_lease_drop(&e->deleg);
+	homi_lease_drop(&e->excl);
 	e->file = NULL;
 	revert_creds(cred);
 	return file;
+}
+
+/**
+ * homi_extent_file - the private file of an EXTENT, with a reference, or NULL
+ * @e: with or without a table
+ */
+struct file *homi_extent_file(struct homi_extent_obj *e)
+{
+	struct file *file;
+
+	mutex_lock(&e->lock);
+	file = e->file ? get_file(e->file) : NULL;
+	mutex_unlock(&e->lock);
+	return file;
+}
+
+/**
+ * struct homi_touch - the times of a file, to be updated later
+ * @work: does it, and frees this
+ * @file: holds a reference
+ */
+struct homi_touch {
+	struct work_struct work;
+	struct file *file;
+};
+
+static void homi_touch_fn(struct work_struct *work)
+{
+	struct homi_touch *touch = container_of(work, struct homi_touch, work);
+	struct super_block *sb = file_inode(touch->file)->i_sb;
+
+	sb_start_write(sb);
+	file_update_time(touch->file);
+	sb_end_write(sb);
+	fput(touch->file);
+	kfree(touch);
+	module_put(THIS_MODULE);
+}
+
+/* Somebody freezes the file system, or has: he may be waiting for who waits for us. */
+static void homi_touch_later(struct homi_extent_obj *e, struct file *file)
+{
+	struct homi_touch *touch = xchg(&e->touch, NULL);
+
+	if (!touch)
+		return;
+	__module_get(THIS_MODULE);
+	touch->file = get_file(file);
+	INIT_WORK(&touch->work, homi_touch_fn);
+	queue_work(homi_recall_wq, &touch->work);
+}
+
+/*
+ * What was written is the file's now: no page that was cached before is served
+ * again, and its times tell. Before anybody is let at the file, after the last
+ * queue is gone. Waits for the file system, so without @e's lock: it may be the
+ * controller that this waits for, and a removal takes that lock.
+ */
+static void homi_extent_settle(struct homi_extent_obj *e)
+{
+	struct file *file = e->write && e->table ? homi_extent_file(e) : NULL;
+	struct super_block *sb;
+
+	if (!file)
+		return;
+	sb = file_inode(file)->i_sb;
+	invalidate_inode_pages2(file->f_mapping);
+	if (sb_start_write_trylock(sb)) {
+		file_update_time(file);
+		sb_end_write(sb);
+	} else {
+		homi_touch_later(e, file);
+	}
+	fput(file);
 }
 
 static void homi_table_set_state(struct homi_extent_table *table, u32 state)
@@ -185,8 +278,8 @@ static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 }
 
 /*
- * The holder did not answer: delete its queues. Only when none of them can act
- * any more, if need be after a reset, the other side goes on.
+ * The holder did not answer, or writes: delete its queues. Only when none of
+ * them can act any more, if need be after a reset, the other side goes on.
  */
 static void homi_extent_fence(struct homi_extent_obj *e)
 {
@@ -195,8 +288,10 @@ static void homi_extent_fence(struct homi_extent_obj *e)
 
 	homi_ctx_revoke_queues(ctx);
 	wait_event_idle(ctx->ctrl->wait, !atomic_read(&ctx->dma_users));
+	homi_extent_settle(e);
 	mutex_lock(&e->lock);
-	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	if (!e->acked)
+		homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
 	file = homi_extent_let_go(e);
 	mutex_unlock(&e->lock);
 	homi_ctx_revoke_end(ctx);
@@ -223,7 +318,7 @@ static void homi_extent_recall(struct work_struct *work)
 		mutex_unlock(&e->lock);
 		return;
 	}
-	e->fenced = !e->ended && !e->acked;
+	e->fenced = !e->ended && (!e->acked || e->write);
 	mutex_unlock(&e->lock);
 	if (e->fenced)
 		homi_extent_fence(e);
@@ -310,8 +405,14 @@ int homi_extent_ack(struct homi_extent_obj *e, u64 generation)
 		/* Before anybody can change what it says */
 		homi_table_set_state(e->table, HOMI_EXTENT_ACKED);
 		atomic_dec(&ctx->recalled);
-		file = homi_extent_let_go(e);
+		if (!e->write)
+			file = homi_extent_let_go(e);
 		cancelled = cancel_delayed_work(&e->recall);
+		/* That is not taken on trust: as after recall_ms, but now. */
+		if (cancelled && e->write) {
+			queue_delayed_work(homi_recall_wq, &e->recall, 0);
+			cancelled = false;
+		}
 	}
 	mutex_unlock(&e->lock);
 	if (file)
@@ -324,27 +425,51 @@ int homi_extent_ack(struct homi_extent_obj *e, u64 generation)
 /**
  * homi_lease_prepare - make a new EXTENT ready to be leased, and to be ended
  * @e: zeroed
+ * @write: whether it is to be written to
  */
-void homi_lease_prepare(struct homi_extent_obj *e)
+int homi_lease_prepare(struct homi_extent_obj *e, bool write)
 {
 	mutex_init(&e->lock);
+	e->write = write;
+	e->excl.extent = e;
 	e->deleg.extent = e;
 	e->layout.extent = e;
 	INIT_DELAYED_WORK(&e->recall, homi_extent_recall);
+	if (!write)
+		return 0;
+	/* The end of it must not fail for want of memory. */
+	e->touch = kzalloc(sizeof(*e->touch), GFP_KERNEL_ACCOUNT);
+	return e->touch ? 0 : -ENOMEM;
 }
 
-/* O_NONBLOCK: somebody's write lease is told to end, and not waited for. */
+void homi_lease_free(struct homi_extent_obj *e)
+{
+	kfree(e->touch);
+}
+
+/*
+ * O_NONBLOCK: somebody's lease is told to end, and not waited for. For writing
+ * by the caller's own right; for reading he has it open already.
+ */
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 {
-	struct file *mine = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE |
-						       O_NONBLOCK,
-					homi_lease_cred);
+	int mode = e->write ? O_RDWR : O_RDONLY;
+	struct file *mine = dentry_open(&file->f_path,
+					mode | O_LARGEFILE | O_NONBLOCK,
+					e->write ? current_cred() :
+						   homi_lease_cred);
 
-	if (IS_ERR(mine)) {
-		if (mine == ERR_PTR(-EAGAIN))
-			*reason = HOMI_REASON_LEASE;
-		return PTR_ERR(mine);
+	if (mine == ERR_PTR(-EAGAIN)) {
+		*reason = HOMI_REASON_LEASE;
+		return -EAGAIN;
 	}
+	/* It is being executed. */
+	if (mine == ERR_PTR(-ETXTBSY)) {
+		*reason = HOMI_REASON_OPEN;
+		return -EAGAIN;
+	}
+	if (IS_ERR(mine))
+		return PTR_ERR(mine);
 	mutex_lock(&e->lock);
 	e->file = mine;
 	mutex_unlock(&e->lock);
@@ -353,23 +478,28 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 
 /*
  * Does not wait for the worker, which may wait for the controller. Once it
- * fences, the leases are its own: a queue may still read the old blocks.
+ * fences, the leases are its own: a queue may still act on the old blocks.
  */
 void homi_extent_end(struct homi_object *obj)
 {
 	struct homi_extent_obj *e = container_of(obj, struct homi_extent_obj,
 						 obj);
 	struct file *file = NULL;
-	bool cancelled;
+	bool cancelled, fenced;
 
 	mutex_lock(&e->lock);
 	e->ended = true;
+	fenced = e->fenced;
 	if (e->warned && !e->acked)
 		atomic_dec(&obj->ctx->recalled);
-	if (!e->fenced)
-		file = homi_extent_let_go(e);
 	cancelled = cancel_delayed_work(&e->recall);
 	mutex_unlock(&e->lock);
+	if (!fenced) {
+		homi_extent_settle(e);
+		mutex_lock(&e->lock);
+		file = homi_extent_let_go(e);
+		mutex_unlock(&e->lock);
+	}
 	if (file)
 		fput(file);
 	if (cancelled)

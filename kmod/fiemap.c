@@ -186,19 +186,34 @@ static void homi_table_hole(struct homi_table_builder *b, u64 from, u64 to)
 			  HOMI_EXTENT_HOLE);
 }
 
+/* An extent with @flags that begins at @from; what was before it ended at @at. */
+static int homi_table_refuse(struct homi_table_builder *b, u64 at, u64 from,
+			     u32 flags)
+{
+	b->reason = HOMI_REASON_NONE;
+	if (flags & HOMI_FIEMAP_REFUSED)
+		b->reason = HOMI_REASON_EXTENT;
+	else if (b->write && (at < from || flags & FIEMAP_EXTENT_UNWRITTEN))
+		b->reason = HOMI_REASON_HOLE;
+	else if (b->write && flags & FIEMAP_EXTENT_SHARED)
+		b->reason = HOMI_REASON_SHARED;
+	return b->reason ? -EOPNOTSUPP : 0;
+}
+
 /**
  * homi_table_build - the records of a range, sorted and gapless
  * @b: block_size, start, end and disk_offset set; records NULL to only count
  * @raw: extents as the file system told them, sorted
  * @nr: number of them
  *
- * -EOPNOTSUPP for an extent that has no plain block address, -EIO for an answer
- * that makes no sense.
+ * -EOPNOTSUPP for an extent that has no plain block address, or is not to be
+ * written to (@b->reason tells), -EIO for an answer that makes no sense.
  */
 int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr)
 {
 	u64 at = b->start, behind = 0, from, to, disk;
+	int ret;
 	u32 i;
 
 	b->count = 0;
@@ -214,13 +229,16 @@ int homi_table_build(struct homi_table_builder *b,
 		to = min(behind, b->end);
 		if (from >= to)
 			continue;
-		if (raw->flags & HOMI_FIEMAP_REFUSED)
-			return -EOPNOTSUPP;
+		ret = homi_table_refuse(b, at, from, raw->flags);
+		if (ret)
+			return ret;
 		if (check_add_overflow(raw->physical, b->disk_offset, &disk) ||
 		    check_add_overflow(disk, from - raw->logical, &disk))
 			return -EIO;
-		if ((from | to | disk) & (b->block_size - 1))
+		if ((from | to | disk) & (b->block_size - 1)) {
+			b->reason = HOMI_REASON_EXTENT;
 			return -EOPNOTSUPP;
+		}
 		homi_table_hole(b, at, from);
 		if (raw->flags & FIEMAP_EXTENT_UNWRITTEN)
 			homi_table_hole(b, from, to);
@@ -229,6 +247,9 @@ int homi_table_build(struct homi_table_builder *b,
 					  (to - from) / b->block_size, 0);
 		at = to;
 	}
+	ret = homi_table_refuse(b, at, b->end, 0);
+	if (ret)
+		return ret;
 	homi_table_hole(b, at, b->end);
 	homi_table_flush(b);
 	return 0;

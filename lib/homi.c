@@ -440,6 +440,9 @@ const char *homi_strreason(uint32_t reason)
 		[HOMI_REASON_EXTENT] = "an extent of the file has no plain block address",
 		[HOMI_REASON_REALTIME] = "the data lie on a realtime or log device",
 		[HOMI_REASON_LEASE] = "a conflicting lease on the file is held",
+		[HOMI_REASON_OPEN] = "somebody has the file open",
+		[HOMI_REASON_HOLE] = "there are holes in the file, or blocks that were never written",
+		[HOMI_REASON_SHARED] = "the file shares blocks with another one",
 	};
 
 	if (reason < sizeof(text) / sizeof(text[0]) && text[reason])

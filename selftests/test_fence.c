@@ -14,13 +14,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "files.h"
 #include "harness.h"
+#include "inplace.h"
 #include "ring.h"
 
-#define PAGES	64u		/* of the file */
 #define DEPTH	128u
-#define SIZE	(PAGES * PAGE)
 #define OTHERS	24u		/* files at most, until the blocks are met again */
 
 /* Of 16 bytes each; scripts/check-all looks for them in the drive's image. */
@@ -40,6 +38,7 @@ static struct {
 	unsigned int count;
 	size_t size;		/* of each other one */
 	bool pieces;		/* the holder's file is in pieces, for who wants to mend that */
+	bool writes;		/* the holder may write, until it is recalled */
 	char *buf;
 	unsigned long met, rounds;
 } fx;
@@ -111,7 +110,13 @@ static void holder_start(const char *dir)
 	file_create(&fx.file, dir, "fence", SIZE, 7);
 	if (fx.pieces)
 		take_to_pieces(dir);
-	table_open(&fx.table, fx.fd, fx.file.fd, 0, 0);
+	if (fx.writes) {
+		close(fx.file.fd);
+		fx.file.fd = -1;
+		table_open_to_write(&fx.table, fx.fd, fx.file.path);
+	} else {
+		table_open(&fx.table, fx.fd, fx.file.fd, 0, 0);
+	}
 	fx.area.nsid = fx.table.r.out_nsid;
 	fx.area.block_size = fx.table.r.out_block_size;
 	ring_open(&fx.ring, fx.fd, DEPTH + 1);
@@ -304,4 +309,16 @@ TEST_TIMEOUT(defragment, 180)
 {
 	fx.pieces = true;
 	rounds_of(need_fs("ext4"), act_defragment, SIZE);
+}
+
+FS_TEST_TIMEOUT(truncate_what_is_written, 180)
+{
+	fx.writes = true;
+	rounds_of(dir, act_truncate, SIZE);
+}
+
+FS_TEST_TIMEOUT(replace_what_is_written, 180)
+{
+	fx.writes = true;
+	rounds_of(dir, act_open_truncate, SIZE);
 }

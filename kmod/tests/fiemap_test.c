@@ -219,6 +219,51 @@ static void homi_test_refused_flags(struct kunit *test)
 	}
 }
 
+/* To be written to: all of it there, written, and nobody else's */
+static void homi_test_to_write(struct kunit *test)
+{
+	static const struct {
+		u64 start, end;
+		u32 flags[2];
+		u64 behind;	/* where the second one begins */
+		u32 reason;
+	} wants[] = {
+		{ 0, 8 * K, { 0, FIEMAP_EXTENT_LAST }, 4 * K, 0 },
+		{ 0, 8 * K, { FIEMAP_EXTENT_MERGED }, 4 * K, 0 },
+		{ 0, 8 * K, { UNWRITTEN }, 4 * K, HOMI_REASON_HOLE },
+		{ 0, 8 * K, { 0, UNWRITTEN }, 4 * K, HOMI_REASON_HOLE },
+		{ 0, 4 * K, { 0, UNWRITTEN }, 4 * K, 0 },
+		{ 0, 8 * K, { FIEMAP_EXTENT_SHARED }, 4 * K,
+		  HOMI_REASON_SHARED },
+		{ 0, 8 * K, { 0, FIEMAP_EXTENT_SHARED }, 4 * K,
+		  HOMI_REASON_SHARED },
+		{ 4 * K, 8 * K, { FIEMAP_EXTENT_SHARED }, 4 * K, 0 },
+		{ 0, 12 * K, { }, 4 * K, HOMI_REASON_HOLE },
+		{ 0, 12 * K, { }, 8 * K, HOMI_REASON_HOLE },
+		{ 0, 8 * K, { FIEMAP_EXTENT_ENCODED }, 4 * K,
+		  HOMI_REASON_EXTENT },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(wants); i++) {
+		struct homi_raw_extent raw[] = {
+			{ 0, 64 * K, 4 * K, wants[i].flags[0] },
+			{ wants[i].behind, 640 * K, 4 * K, wants[i].flags[1] },
+		};
+		struct homi_table_builder b = {
+			.block_size = 512, .write = true,
+			.start = wants[i].start, .end = wants[i].end,
+		};
+		int ret = homi_table_build(&b, raw, 2);
+
+		KUNIT_EXPECT_EQ_MSG(test, ret,
+				    wants[i].reason ? -EOPNOTSUPP : 0,
+				    "case %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, b.reason, wants[i].reason,
+				    "case %d", i);
+	}
+}
+
 /* A file of many pieces: all of it is there, in order, without a gap. */
 static void homi_test_many(struct kunit *test)
 {
@@ -260,6 +305,7 @@ static void homi_test_many(struct kunit *test)
 static struct kunit_case homi_fiemap_cases[] = {
 	KUNIT_CASE(homi_test_table),
 	KUNIT_CASE(homi_test_refused_flags),
+	KUNIT_CASE(homi_test_to_write),
 	KUNIT_CASE(homi_test_many),
 	{}
 };

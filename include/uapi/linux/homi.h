@@ -108,6 +108,10 @@ enum homi_reason {
 	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
 	/* EAGAIN: a conflicting lease, or readers that keep the inode locked */
 	HOMI_REASON_LEASE = 30,
+	/* and with HOMI_RESOLVE_WRITE */
+	HOMI_REASON_OPEN = 31,		/* EAGAIN: somebody has the file open */
+	HOMI_REASON_HOLE = 32,		/* a hole, or blocks that were never written */
+	HOMI_REASON_SHARED = 33,	/* blocks that another file has too */
 };
 
 /* struct homi_ctrl_info.out_state */
@@ -522,12 +526,17 @@ struct homi_extent_table {
 	struct homi_extent records[];
 };
 
+/* struct homi_extent_resolve.flags */
+enum {
+	HOMI_RESOLVE_WRITE = 1 << 0,	/* exclusive: the holder writes in place */
+};
+
 /**
  * struct homi_extent_resolve - ioctl(HOMI_EXTENT_RESOLVE)
  * @size: sizeof(struct homi_extent_resolve)
- * @flags: must be 0
+ * @flags: HOMI_RESOLVE_WRITE or 0
  * @fd: a regular file, open for reading, on a namespace of this controller or
- *	on a partition of one
+ *	on a partition of one; with HOMI_RESOLVE_WRITE open with O_PATH
  * @__reserved: must be 0
  * @offset: start of the wanted range in bytes, a multiple of the block size
  * @length: bytes, a multiple of the block size; 0 is up to the end of the file
@@ -555,6 +564,18 @@ struct homi_extent_table {
  *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
  * range that starts at or after the end. Needs to own the file, or CAP_LEASE.
+ *
+ * With HOMI_RESOLVE_WRITE the holder may write to the blocks until it is
+ * recalled, and nobody else has the file open: neither for writing nor for
+ * reading, the caller included, whose @fd is therefore one that can only name
+ * it (O_PATH; EBADF otherwise). Who opens it waits likewise. Every block of the
+ * range must have been written before and belong to no other file; the range is
+ * cut at the end of the file, rounded down to a block. EPERM: the caller may not
+ * read and write the file; EROFS: nobody may. What is written is durable as the NVMe specification
+ * says: after a Flush, or with FUA. At the end, whatever the way, the queues of
+ * this open file are deleted first; then cached pages are dropped, the file's
+ * times are updated, and others get at it. So DESTROY is EBUSY while this open
+ * file has queues, and EXTENT_ACK deletes them (HOMI_QUEUE_REVOKED).
  */
 struct homi_extent_resolve {
 	__u32 size;
@@ -587,9 +608,9 @@ struct homi_extent_resolve {
  * queue, and none will be submitted. Whoever waits for the file goes on at once,
  * and the state is HOMI_EXTENT_ACKED from then on. The EXTENT is of no use any
  * more but stays mapped until it is destroyed; for the new blocks resolve the
- * file again. The queues of this open file are not touched: an answer that is
- * not true is not found out, so a holder that can't tell must let its queues be
- * deleted.
+ * file again. The queues of this open file are not touched, unless the EXTENT is
+ * one to write to: an answer that is not true is not found out, so a holder that
+ * can't tell must let its queues be deleted.
  *
  * EINVAL if the EXTENT is not recalled, or @generation is another one's; ESTALE
  * if it was revoked, or is about to be: the queues are being deleted, or the
