@@ -333,11 +333,11 @@ int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue)
 	}
 }
 
-int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint64_t length,
-		      struct homi_extents *extents, uint32_t *reason)
+static int open_extents(const struct homi_dev *dev, uint32_t flags, int fd, uint64_t offset,
+			uint64_t length, struct homi_extents *extents, uint32_t *reason)
 {
 	struct homi_extent_resolve cmd = {
-		.size = sizeof(cmd), .fd = fd, .offset = offset, .length = length,
+		.size = sizeof(cmd), .flags = flags, .fd = fd, .offset = offset, .length = length,
 	};
 	void *table = NULL;
 	int ret;
@@ -357,6 +357,18 @@ int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint6
 	extents->length = cmd.out_mmap_length;
 	extents->id = cmd.out_extent_id;
 	return 0;
+}
+
+int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint64_t length,
+		      struct homi_extents *extents, uint32_t *reason)
+{
+	return open_extents(dev, 0, fd, offset, length, extents, reason);
+}
+
+int homi_extents_open_to_write(const struct homi_dev *dev, int fd, uint64_t offset,
+			       uint64_t length, struct homi_extents *extents, uint32_t *reason)
+{
+	return open_extents(dev, HOMI_RESOLVE_WRITE, fd, offset, length, extents, reason);
 }
 
 int homi_extents_ack(const struct homi_dev *dev, const struct homi_extents *extents)

@@ -13,6 +13,8 @@
 #define TICK_NS		10000000ull
 #define SPINS_BEFORE_SLEEP	2000
 #define SLEEP_NS	50000
+/* Who gives data may be slow: the first of them are on their way meanwhile. */
+#define FETCHES		8u
 
 enum slot_state {
 	SLOT_FREE,
@@ -45,9 +47,10 @@ struct homi_pump {
 	int broken;
 	int stop;		/* why no more commands are sent */
 
-	/* the read that runs */
+	/* the read or write that runs */
 	const struct homi_pump_source *source;
 	homi_deliver_fn deliver;
+	homi_fetch_fn fetch;	/* NULL: it reads */
 	void *arg;
 	int in_order;
 	uint64_t from, to;	/* what is wanted */
@@ -190,8 +193,10 @@ static void hand_out(struct homi_pump *pump, uint32_t i)
 	struct slot *slot = &pump->slots[i];
 
 	if (!pump->stop) {
-		pump->stop = pump->deliver(pump->arg, slot->offset,
-					   buffer_of(pump, i) + slot->skip, slot->length);
+		if (!pump->fetch)
+			pump->stop = pump->deliver(pump->arg, slot->offset,
+						   buffer_of(pump, i) + slot->skip,
+						   slot->length);
 		pump->stats.bytes += slot->length;
 		if (slot->hole)
 			pump->stats.hole_bytes += slot->length;
@@ -243,6 +248,17 @@ static int next_run(struct homi_pump *pump, struct homi_run *run)
 	return 0;
 }
 
+static int send(struct homi_pump *pump, uint32_t i, const struct homi_sqe *sqe)
+{
+	if (homi_ring_post(pump->config.ring, sqe, i) < 0)
+		return -EINVAL;
+	pump->slots[i].posted_ns = pump->now_ns;
+	pump->slots[i].state = SLOT_BUSY;
+	pump->busy++;
+	pump->stats.ios++;
+	return 0;
+}
+
 static int post(struct homi_pump *pump, uint32_t i, const struct homi_run *run)
 {
 	const struct homi_pump_config *c = &pump->config;
@@ -255,14 +271,25 @@ static int post(struct homi_pump *pump, uint32_t i, const struct homi_run *run)
 			     &pump->lists[i], &prp1, &prp2);
 	if (ret)
 		return ret == HOMI_PRP_ALIGN ? -EOPNOTSUPP : -EINVAL;
-	homi_sqe_rw(&sqe, HOMI_OP_READ, pump->source->nsid, run->slba, (uint32_t)run->blocks, 0,
-		    prp1, prp2);
-	if (homi_ring_post(c->ring, &sqe, i) < 0)
-		return -EINVAL;
-	pump->slots[i].posted_ns = pump->now_ns;
-	pump->slots[i].state = SLOT_BUSY;
-	pump->busy++;
-	pump->stats.ios++;
+	homi_sqe_rw(&sqe, pump->fetch ? HOMI_OP_WRITE : HOMI_OP_READ, pump->source->nsid,
+		    run->slba, (uint32_t)run->blocks, 0, prp1, prp2);
+	return send(pump, i, &sqe);
+}
+
+/* Everything that was written has completed. */
+static int start_flush(struct homi_pump *pump)
+{
+	uint32_t i = pump->free[pump->free_count - 1];
+	struct homi_sqe sqe;
+	int ret;
+
+	memset(&pump->slots[i], 0, sizeof(pump->slots[i]));
+	homi_sqe_flush(&sqe, pump->source->nsid);
+	pump->now_ns = clock_ns();
+	ret = send(pump, i, &sqe);
+	if (ret)
+		return ret;
+	pump->free_count--;
 	return 0;
 }
 
@@ -288,6 +315,12 @@ static int start_piece(struct homi_pump *pump)
 	slot->length = (uint32_t)(end - begin);
 	slot->slba = run.slba;
 	slot->hole = run.hole;
+	if (pump->fetch) {
+		ret = run.hole ? -EINVAL : pump->fetch(pump->arg, begin, buffer_of(pump, i), bytes);
+		if (ret)
+			return ret;
+		pump->now_ns = clock_ns();
+	}
 	if (!run.hole) {
 		ret = post(pump, i, &run);
 		if (ret)
@@ -307,10 +340,10 @@ static int start_piece(struct homi_pump *pump)
 /* Holes give their slot back at once; the bound lets completions in between them. */
 static void fill(struct homi_pump *pump)
 {
-	uint32_t n;
+	uint32_t n, most = pump->fetch ? FETCHES : pump->config.depth;
 
 	pump->now_ns = clock_ns();
-	for (n = 0; n < pump->config.depth; n++) {
+	for (n = 0; n < most; n++) {
 		int ret;
 
 		if (pump->stop || !pump->free_count || pump->pos >= pump->end)
@@ -421,23 +454,18 @@ static int run(struct homi_pump *pump)
 	return 0;
 }
 
-int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source,
-		   uint64_t offset, uint64_t length, unsigned int flags,
-		   homi_deliver_fn deliver, void *arg)
+/* 1: there is something to do */
+static int begin(struct homi_pump *pump, const struct homi_pump_source *source, uint64_t offset,
+		 uint64_t length)
 {
 	uint64_t block = source->block_size;
-	int ret;
 
 	memset(&pump->stats, 0, sizeof(pump->stats));
 	if (pump->broken)
 		return pump->broken;
-	if (!block || (flags & ~(unsigned int)HOMI_PUMP_ANY_ORDER) ||
-	    pump->config.chunk < block || offset + length < offset)
+	if (!block || pump->config.chunk < block || offset + length < offset)
 		return -EINVAL;
 	pump->source = source;
-	pump->deliver = deliver;
-	pump->arg = arg;
-	pump->in_order = !(flags & HOMI_PUMP_ANY_ORDER);
 	pump->from = offset;
 	pump->to = offset + length < source->file_size ? offset + length : source->file_size;
 	if (pump->from >= pump->to)
@@ -449,11 +477,55 @@ int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source
 	pump->overdue = 0;
 	pump->spins = 0;
 	pump->tick_ns = clock_ns();
-	ret = run(pump);
+	return 1;
+}
+
+static int run_all(struct homi_pump *pump)
+{
+	int ret = run(pump);
+
 	if (ret) {
 		pump->broken = ret;
 		return ret;
 	}
 	/* Nothing is in flight, so each slot was handed out and is free. */
 	return pump->stop;
+}
+
+int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source,
+		   uint64_t offset, uint64_t length, unsigned int flags,
+		   homi_deliver_fn deliver, void *arg)
+{
+	int ret = -EINVAL;
+
+	if (!(flags & ~(unsigned int)HOMI_PUMP_ANY_ORDER))
+		ret = begin(pump, source, offset, length);
+	if (ret <= 0)
+		return ret;
+	pump->deliver = deliver;
+	pump->fetch = NULL;
+	pump->arg = arg;
+	pump->in_order = !(flags & HOMI_PUMP_ANY_ORDER);
+	return run_all(pump);
+}
+
+int homi_pump_write(struct homi_pump *pump, const struct homi_pump_source *target,
+		    uint64_t offset, uint64_t length, homi_fetch_fn fetch, void *arg)
+{
+	uint64_t block = target->block_size;
+	int ret = -EINVAL;
+
+	if (block && !((offset | length) & (block - 1)) && offset <= target->file_size &&
+	    length <= target->file_size - offset)
+		ret = begin(pump, target, offset, length);
+	if (ret <= 0)
+		return ret;
+	pump->fetch = fetch;
+	pump->arg = arg;
+	pump->in_order = 0;
+	ret = run_all(pump);
+	if (!ret)
+		ret = start_flush(pump);
+	homi_ring_ring(pump->config.ring);
+	return ret ? ret : run_all(pump);
 }

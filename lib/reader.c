@@ -183,16 +183,10 @@ int homi_reader_open(struct homi_reader **out, const struct homi_dev *dev,
 	return ret;
 }
 
-static int read_once(struct homi_reader *reader, const struct homi_pump_source *source,
-		     uint64_t offset, uint64_t length, unsigned int flags,
-		     homi_deliver_fn deliver, void *arg)
+static void add_stats(struct homi_reader *reader)
 {
 	struct homi_pump_stats *sum = &reader->stats, stats;
-	int ret = open_pump(reader);
 
-	if (ret)
-		return ret;
-	ret = homi_pump_read(reader->pump, source, offset, length, flags, deliver, arg);
 	homi_pump_get_stats(reader->pump, &stats);
 	stats.ios += sum->ios;
 	stats.bytes += sum->bytes;
@@ -200,7 +194,27 @@ static int read_once(struct homi_reader *reader, const struct homi_pump_source *
 	*sum = stats;
 	if (homi_pump_is_broken(reader->pump))
 		lose_queue(reader);
+}
+
+static int read_once(struct homi_reader *reader, const struct homi_pump_source *source,
+		     uint64_t offset, uint64_t length, unsigned int flags,
+		     homi_deliver_fn deliver, void *arg)
+{
+	int ret = open_pump(reader);
+
+	if (ret)
+		return ret;
+	ret = homi_pump_read(reader->pump, source, offset, length, flags, deliver, arg);
+	add_stats(reader);
 	return ret;
+}
+
+static struct homi_pump_source source_of(const struct homi_extent_table *table)
+{
+	return (struct homi_pump_source){
+		.records = table->records, .count = table->count, .nsid = table->nsid,
+		.block_size = table->block_size, .file_size = table->file_size,
+	};
 }
 
 int homi_reader_read(struct homi_reader *reader, const struct homi_extents *extents,
@@ -208,10 +222,7 @@ int homi_reader_read(struct homi_reader *reader, const struct homi_extents *exte
 		     homi_deliver_fn deliver, void *arg)
 {
 	const struct homi_extent_table *table = extents->table;
-	struct homi_pump_source source = {
-		.records = table->records, .count = table->count, .nsid = table->nsid,
-		.block_size = table->block_size, .file_size = table->file_size,
-	};
+	struct homi_pump_source source = source_of(table);
 	unsigned int tries = RESUMES;
 	uint64_t done = 0;
 	int ret;
@@ -231,6 +242,25 @@ int homi_reader_read(struct homi_reader *reader, const struct homi_extents *exte
 	}
 	/* Data that were read before the blocks were given away may be mixed. */
 	if (!ret && homi_extent_get_state(table) > HOMI_EXTENT_RECALLED)
+		ret = -ESTALE;
+	return ret;
+}
+
+int homi_reader_write(struct homi_reader *reader, const struct homi_extents *extents,
+		      uint64_t offset, uint64_t length, homi_fetch_fn fetch, void *arg)
+{
+	struct homi_pump_source target = source_of(extents->table);
+	int ret;
+
+	memset(&reader->stats, 0, sizeof(reader->stats));
+	reader->extents = extents;
+	ret = open_pump(reader);
+	if (ret)
+		return ret;
+	ret = homi_pump_write(reader->pump, &target, offset, length, fetch, arg);
+	add_stats(reader);
+	/* Who took the blocks may have done so before the last command. */
+	if (!ret && homi_extent_get_state(extents->table) > HOMI_EXTENT_RECALLED)
 		ret = -ESTALE;
 	return ret;
 }

@@ -224,6 +224,151 @@ static const char *reads_what_is_there(void)
 	return wrong;
 }
 
+/* --- writing --- */
+
+struct giver {
+	struct rig *rig;
+	uint64_t next;
+	uint64_t stop_at;
+	bool wrong;
+};
+
+/* New data, which are then what the file has. */
+static int give(void *arg, uint64_t offset, void *data, size_t length)
+{
+	struct giver *g = arg;
+	size_t i;
+
+	g->wrong |= !length || offset != g->next;
+	if (g->stop_at && offset >= g->stop_at)
+		return -ECANCELED;
+	for (i = 0; i < length; i++)
+		((uint8_t *)data)[i] = (uint8_t)model_random(&seed);
+	if (offset + length <= g->rig->covered)
+		memcpy(g->rig->file + offset, data, length);
+	g->next = offset + length;
+	return 0;
+}
+
+struct flushes {
+	uint64_t writes, flushes, after;	/* @after: writes after a Flush */
+};
+
+static uint16_t count_flushes(void *arg, const struct homi_sqe *sqe)
+{
+	struct flushes *f = arg;
+
+	if (sqe->opcode == HOMI_OP_FLUSH) {
+		f->flushes++;
+	} else if (sqe->opcode == HOMI_OP_WRITE) {
+		f->writes++;
+		f->after += f->flushes;
+	}
+	return MODEL_EXECUTE;
+}
+
+/* A file without holes; @from and @length in blocks */
+static const char *write_range(struct rig *rig, uint64_t from, uint64_t length)
+{
+	uint64_t block = rig->source.block_size;
+	struct giver g = { .rig = rig, .next = from * block };
+	struct homi_pump_stats stats;
+	struct flushes f = { 0 };
+
+	model_stop(&rig->model);
+	rig->model.hook = count_flushes;
+	rig->model.hook_arg = &f;
+	model_start(&rig->model);
+	TAP_MUST(!homi_pump_write(rig->pump, &rig->source, from * block, length * block, give, &g));
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(!g.wrong && g.next == (from + length) * block);
+	TAP_MUST(stats.bytes == length * block && stats.status == 0);
+	TAP_MUST(homi_ring_outstanding(&rig->ring) == 0);
+	TAP_MUST(f.flushes == (length != 0) && f.after == 0);
+	TAP_MUST(stats.ios == f.writes + f.flushes);
+	return read_range(rig, 0, UINT64_MAX, below(2));
+}
+
+/* As the kernel lends it: all there, and whole blocks only */
+static void fill_holes(struct rig *rig)
+{
+	uint32_t i, block = rig->source.block_size;
+	uint64_t top = 0;
+
+	for (i = 0; i < rig->source.count; i++) {
+		struct homi_extent *e = &rig->records[i];
+
+		e->flags = 0;
+		e->slba = top;
+		top += e->blocks;
+		memcpy(rig->file + e->file_offset, rig->model.data + e->slba * block,
+		       e->blocks * block);
+	}
+	rig->source.file_size = rig->covered;
+}
+
+static const char *write_all_ways(struct rig *rig)
+{
+	uint64_t blocks = rig->covered / rig->source.block_size;
+	const char *wrong;
+	int i;
+
+	fill_holes(rig);
+	wrong = write_range(rig, 0, blocks);
+	for (i = 0; i < 8 && !wrong; i++) {
+		uint64_t from = below(blocks);
+
+		wrong = write_range(rig, from, below(blocks - from + 1));
+	}
+	return wrong;
+}
+
+static const char *writes_what_it_is_given(void)
+{
+	static const uint64_t transfer[] = { 0, 4096, 8192, 16384, 524288 };
+	const char *wrong = NULL;
+	int i;
+
+	for (i = 0; i < 30 && !wrong; i++) {
+		struct shape shape = {
+			.block = below(2) ? 512 : 4096,
+			.depth = 1 + (uint32_t)below(i & 1 ? 4 : 128),
+			.chunk = (uint32_t)(4096 << below(6)),
+			.max_transfer = transfer[below(5)],
+			.records = 1 + (uint32_t)below(MAX_RECORDS / 8),
+			.shadow = below(2),
+		};
+
+		wrong = with_rig(&shape, write_all_ways);
+	}
+	return wrong;
+}
+
+/* Nothing is written for a range that can't be, and no byte outside of one that is stopped. */
+static const char *write_refusals(struct rig *rig)
+{
+	uint64_t block = rig->source.block_size;
+	struct giver g = { .rig = rig };
+	uint64_t size;
+
+	fill_holes(rig);
+	size = rig->source.file_size;
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, 1, block, give, &g) == -EINVAL);
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, 0, block + 1, give, &g) == -EINVAL);
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, 0, size + block, give, &g) == -EINVAL);
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, size + block, 0, give, &g) == -EINVAL);
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, size, 0, give, &g) == 0);
+	TAP_MUST(g.next == 0 && !g.wrong);
+	g.stop_at = size / 2;
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, 0, size, give, &g) == -ECANCELED);
+	TAP_MUST(!homi_pump_is_broken(rig->pump) && homi_ring_outstanding(&rig->ring) == 0);
+	rig->records[rig->source.count - 1].flags = HOMI_EXTENT_HOLE;
+	g = (struct giver){ .rig = rig };
+	TAP_MUST(homi_pump_write(rig->pump, &rig->source, 0, size, give, &g) == -EINVAL);
+	rig->records[rig->source.count - 1].flags = 0;
+	return write_range(rig, 0, size / block);
+}
+
 /* --- what goes wrong --- */
 
 static const struct shape plain = {
@@ -483,6 +628,8 @@ int main(void)
 	tap_try(find_at_the_end(), "extent search at the end of the address space");
 	tap_try(run_is_cut(), "a run is cut to its record and to the transfer");
 	tap_try(reads_what_is_there(), "fragmented files, scattered memory, any range and order");
+	tap_try(writes_what_it_is_given(), "written, flushed once after that, and read again");
+	tap_try(with_rig(&plain, write_refusals), "what can't be written is refused");
 	tap_try(with_rig(&holes, holes_case), "holes are zeroes, without I/O");
 	tap_try(with_rig(&plain, status_case), "an NVMe error is told, and leaves a usable pump");
 	tap_try(with_rig(&plain, dropped_case), "a command that is never completed times out");

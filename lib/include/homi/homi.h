@@ -200,6 +200,15 @@ int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint6
 		      struct homi_extents *extents, uint32_t *reason);
 
 /**
+ * homi_extents_open_to_write - as homi_extents_open(), to write to the blocks
+ * @fd: open with O_PATH; nobody else may have the file open
+ *
+ * See HOMI_RESOLVE_WRITE. homi_extents_close() is -EBUSY while @dev has queues.
+ */
+int homi_extents_open_to_write(const struct homi_dev *dev, int fd, uint64_t offset,
+			       uint64_t length, struct homi_extents *extents, uint32_t *reason);
+
+/**
  * homi_extents_ack - answers a recall (HOMI_EXTENT_RECALLED)
  * @dev: the controller
  * @extents: no command on their blocks may be in flight, or be submitted any more

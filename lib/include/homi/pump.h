@@ -72,9 +72,9 @@ struct homi_pump_source {
 };
 
 /**
- * struct homi_pump_stats - of one read
+ * struct homi_pump_stats - of one read or write
  * @ios: commands that were sent
- * @bytes: delivered, holes included
+ * @bytes: delivered, holes included; or written
  * @hole_bytes: delivered without I/O
  * @error_offset: file offset of the first command that failed
  * @error_slba: its first block
@@ -103,6 +103,17 @@ enum {
  * Return: 0 to go on; a negative errno ends the read with that value
  */
 typedef int (*homi_deliver_fn)(void *arg, uint64_t offset, const void *data, size_t length);
+
+/**
+ * homi_fetch_fn - gives data
+ * @arg: the caller's
+ * @offset: bytes from the start of the file
+ * @data: to be filled
+ * @length: bytes, not 0
+ *
+ * Return: 0 to go on; a negative errno ends the write with that value
+ */
+typedef int (*homi_fetch_fn)(void *arg, uint64_t offset, void *data, size_t length);
 
 struct homi_pump;
 
@@ -142,9 +153,26 @@ int homi_pump_read(struct homi_pump *pump, const struct homi_pump_source *source
 		   uint64_t offset, uint64_t length, unsigned int flags,
 		   homi_deliver_fn deliver, void *arg);
 
+/**
+ * homi_pump_write - fetches and writes a range, and flushes it
+ * @pump: the pump
+ * @target: the file; resolved to be written to (HOMI_RESOLVE_WRITE)
+ * @offset: bytes, a multiple of the block size
+ * @length: bytes, likewise
+ * @fetch: asked for every byte of the range once, in file order
+ * @arg: for @fetch
+ *
+ * Return: as homi_pump_read(), @fetch in place of its receiver. 0: a Flush that
+ * was sent after all of it has completed. -EINVAL besides for a range that is not
+ * of whole blocks, or in which there is a hole. After an error any part of the
+ * range may have been written.
+ */
+int homi_pump_write(struct homi_pump *pump, const struct homi_pump_source *target,
+		    uint64_t offset, uint64_t length, homi_fetch_fn fetch, void *arg);
+
 int homi_pump_is_broken(const struct homi_pump *pump);
 
-/** homi_pump_get_stats - of the last read, also of one that failed */
+/** homi_pump_get_stats - of the last read or write, also of one that failed */
 void homi_pump_get_stats(const struct homi_pump *pump, struct homi_pump_stats *stats);
 
 #ifdef __cplusplus

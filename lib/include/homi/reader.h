@@ -3,7 +3,7 @@
 #define HOMI_READER_H
 
 /*
- * Reads files through a queue pair of its own: a pump with the kernel below it.
+ * Reads and writes files through a queue pair of its own: a pump with the kernel below it.
  *
  * Every wait has a bound. A command that never completes ends in -ETIMEDOUT with
  * the queue deleted; a recall of the extents in -ESTALE. A controller reset is
@@ -52,6 +52,17 @@ int homi_reader_open(struct homi_reader **reader, const struct homi_dev *dev,
 int homi_reader_read(struct homi_reader *reader, const struct homi_extents *extents,
 		     uint64_t offset, uint64_t length, unsigned int flags,
 		     homi_deliver_fn deliver, void *arg);
+
+/**
+ * homi_reader_write - see homi_pump_write()
+ *
+ * No command is in flight when it returns. -ESTALE with an extent table whose
+ * state is not HOMI_EXTENT_VALID: somebody wants the file. -ESTALE else: the
+ * queue was lost by a reset; what was written before that may not be durable, so
+ * write all of it again.
+ */
+int homi_reader_write(struct homi_reader *reader, const struct homi_extents *extents,
+		      uint64_t offset, uint64_t length, homi_fetch_fn fetch, void *arg);
 
 /** homi_reader_get_stats - of the last read, also of one that failed */
 void homi_reader_get_stats(const struct homi_reader *reader, struct homi_pump_stats *stats);
