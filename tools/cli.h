@@ -24,6 +24,7 @@ enum {
 struct options {
 	const char *device;	/* -d, or NULL */
 	const char *to;		/* -O, or NULL */
+	const char *from;	/* -I, or NULL */
 	bool json;
 	bool dry_run;
 	int progress;		/* 1 yes, 0 no, -1 if stderr is a terminal */
@@ -46,6 +47,8 @@ int cmd_info(const struct options *opt);
 int cmd_check(const struct options *opt);
 int cmd_extents(const struct options *opt);
 int cmd_read(const struct options *opt);
+int cmd_write(const struct options *opt);
+int cmd_prepare(const struct options *opt);
 int cmd_verify(const struct options *opt);
 int cmd_reserve(const struct options *opt);
 int cmd_revoke(const struct options *opt);
@@ -82,7 +85,8 @@ enum stage {
 	STAGE_OPEN,		/* the controller's device */
 	STAGE_QUEUE,		/* a reader: its memory and queue */
 	STAGE_RESOLVE,		/* extents of a file */
-	STAGE_READ,		/* reading through the queue */
+	STAGE_RESOLVE_WRITE,	/* extents of a file that is written to */
+	STAGE_READ,		/* reading or writing through the queue */
 	STAGE_FILE,		/* the file itself, by the kernel's own calls */
 	STAGE_RESERVE,		/* taking queues from the nvme driver */
 	STAGE_REVOKE,		/* taking queues from their holders */
@@ -170,7 +174,14 @@ int session_for(struct session *s, const struct options *opt, const char *path, 
 void session_close(struct session *s);
 int target_open(struct target *target, struct session *s, const struct options *opt,
 		const char *path, bool with_reader, struct trouble *t);
+/* A file that only this command has, to write to; @extents.table is never NULL. */
+int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
+			 const char *path, struct trouble *t);
 void target_close(struct target *target, struct session *s);
+/* Whole blocks; 0 or an exit status with @t set. @fetch's errors are STAGE_FILE's. */
+int target_write(struct target *target, struct session *s, uint64_t offset, uint64_t length,
+		 homi_fetch_fn fetch, void *arg, struct homi_pump_stats *stats,
+		 struct trouble *t);
 /* Reads all of it; 0 or an exit status with @t set. @deliver's errors are STAGE_FILE's. */
 int target_read(struct target *target, struct session *s, unsigned int flags,
 		homi_deliver_fn deliver, void *arg, struct homi_pump_stats *stats,

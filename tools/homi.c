@@ -20,6 +20,11 @@ static const struct command commands[] = {
 	{ "extents", "FILE", "d", "which blocks of the namespace a file occupies", 1, 1,
 	  cmd_extents },
 	{ "read", "FILE", "dOrp", "read a file through a queue pair of its own", 1, 1, cmd_read },
+	{ "write", "FILE", "dIrp", "write to a file in place through a queue pair of its own", 1, 1,
+	  cmd_write },
+	{ "prepare", "FILE SIZE", "p",
+	  "make a file that can be written in place: all of it there, written, not shared", 2, 2,
+	  cmd_prepare },
 	{ "verify", "FILE...", "drp", "read files through a queue and by pread, and compare", 1, -1,
 	  cmd_verify },
 	{ "reserve", "CONTROLLER COUNT", "",
@@ -48,6 +53,8 @@ static const struct choice {
 	  "-d, --device=NAME     the controller, nvme0 say; default: the one that the file is on" },
 	{ { "to", required_argument, NULL, 'O' }, 'O',
 	  "-O, --to=FILE         write the data there, - is stdout; default: nowhere" },
+	{ { "from", required_argument, NULL, 'I' }, 'I',
+	  "-I, --from=FILE       the data, - is stdin; default: stdin" },
 	{ { "dry-run", no_argument, NULL, 'n' }, 'n',
 	  "-n, --dry-run         only list" },
 	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
@@ -135,6 +142,9 @@ static int parse_one(struct options *opt, int letter)
 	case 'O':
 		opt->to = optarg;
 		return 0;
+	case 'I':
+		opt->from = optarg;
+		return 0;
 	case 'n':
 		opt->dry_run = true;
 		return 0;
@@ -166,7 +176,7 @@ static int parse(const struct command *cmd, struct options *opt, int argc, char 
 	for (i = 0; i < COUNT(choices); i++)
 		if (takes(cmd, &choices[i]))
 			options[n++] = choices[i].option;
-	while ((letter = getopt_long(argc, argv, "o:hd:O:n", options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "o:hd:O:I:n", options, NULL)) != -1) {
 		for (i = 0; i < n && options[i].val != letter; i++)
 			;
 		if (letter == '?' || i == n)

@@ -109,6 +109,34 @@ int target_open(struct target *target, struct session *s, const struct options *
 	return ret;
 }
 
+int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
+			 const char *path, struct trouble *t)
+{
+	uint32_t reason;
+	int ret;
+
+	memset(target, 0, sizeof(*target));
+	target->path = path;
+	/* To name it: nobody may have it open, ourselves included. */
+	target->fd = open(path, O_PATH | O_CLOEXEC);
+	if (target->fd < 0) {
+		diagnose(t, STAGE_FILE, -errno, 0, path);
+		return t->exit = EXIT_REFUSED;
+	}
+	ret = session_for(s, opt, path, target->fd, true, t);
+	if (!ret) {
+		ret = homi_extents_open_to_write(&s->dev, target->fd, 0, 0, &target->extents,
+						 &reason);
+		if (ret)
+			ret = diagnose(t, STAGE_RESOLVE_WRITE, ret, reason, path);
+		else
+			target->size = target->extents.table->file_size;
+	}
+	if (ret)
+		close(target->fd);
+	return ret;
+}
+
 void target_close(struct target *target, struct session *s)
 {
 	if (target->extents.table)
@@ -119,7 +147,9 @@ void target_close(struct target *target, struct session *s)
 /* Lets the caller's errors pass by those of the queue. */
 struct delivery {
 	homi_deliver_fn deliver;
+	homi_fetch_fn fetch;	/* NULL: it is a read */
 	void *arg;
+	uint64_t offset, length;
 	int err;
 };
 
@@ -131,11 +161,19 @@ static int pass_on(void *arg, uint64_t offset, const void *data, size_t length)
 	return d->err;
 }
 
+static int pull(void *arg, uint64_t offset, void *data, size_t length)
+{
+	struct delivery *d = arg;
+
+	d->err = d->fetch(d->arg, offset, data, length);
+	return d->err;
+}
+
 static int lost(struct target *target, struct trouble *t)
 {
 	if (homi_extent_get_state(target->extents.table) != HOMI_EXTENT_VALID)
 		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
-				   "%s: somebody wants to write to the file, so its blocks were given back",
+				   "%s: somebody else wants the file, so its blocks were given back",
 				   target->path);
 	return trouble_set(t, EXIT_LOST, -ESTALE, "run again",
 			   "%s: the queue was lost: the controller was reset, or the queue revoked",
@@ -179,9 +217,29 @@ static int guarded_read(struct target *target, struct session *s, unsigned int f
 		return -ENODEV;
 	}
 	reading = 1;
-	ret = homi_reader_read(s->reader, &target->extents, 0, target->size, flags, pass_on, d);
+	if (d->fetch)
+		ret = homi_reader_write(s->reader, &target->extents, d->offset, d->length, pull,
+					d);
+	else
+		ret = homi_reader_read(s->reader, &target->extents, 0, target->size, flags,
+				       pass_on, d);
 	reading = 0;
 	return ret;
+}
+
+static int moved(struct target *target, struct session *s, const struct delivery *d, int ret,
+		 struct homi_pump_stats *stats, struct trouble *t)
+{
+	homi_reader_get_stats(s->reader, stats);
+	if (!ret)
+		return 0;
+	if (d->err)
+		return diagnose(t, STAGE_FILE, d->err, 0, target->path);
+	if (ret == -ESTALE)
+		return lost(target, t);
+	if (ret == -EIO && stats->status)
+		return failed_io(target, stats, t);
+	return diagnose(t, STAGE_READ, ret, 0, target->path);
 }
 
 int target_read(struct target *target, struct session *s, unsigned int flags,
@@ -195,14 +253,14 @@ int target_read(struct target *target, struct session *s, unsigned int flags,
 	if (!target->extents.table)
 		return 0;
 	ret = guarded_read(target, s, flags, &d);
-	homi_reader_get_stats(s->reader, stats);
-	if (!ret)
-		return 0;
-	if (d.err)
-		return diagnose(t, STAGE_FILE, d.err, 0, target->path);
-	if (ret == -ESTALE)
-		return lost(target, t);
-	if (ret == -EIO && stats->status)
-		return failed_io(target, stats, t);
-	return diagnose(t, STAGE_READ, ret, 0, target->path);
+	return moved(target, s, &d, ret, stats, t);
+}
+
+int target_write(struct target *target, struct session *s, uint64_t offset, uint64_t length,
+		 homi_fetch_fn fetch, void *arg, struct homi_pump_stats *stats, struct trouble *t)
+{
+	struct delivery d = { .fetch = fetch, .arg = arg, .offset = offset, .length = length };
+	int ret = guarded_read(target, s, 0, &d);
+
+	return moved(target, s, &d, ret, stats, t);
 }
