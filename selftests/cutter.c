@@ -4,7 +4,8 @@
  *
  * "cutter write DIR MS": files are written to in place through a queue, and given up, and written
  * to; and others that come and go get the blocks of those that went. It tells after MS milliseconds
- * how far it is, and goes on. "cutter check DIR": each sector of each file is of that file, or zero.
+ * how far it is, and goes on. "cutter check DIR": each sector of each file is of that file, or zero;
+ * and what was flushed before the cut, of which the machine outside keeps a list, is there.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,6 +31,7 @@ struct tag {
 };
 
 static const char *dir;
+static FILE *flushed;
 static atomic_ulong next_file, grants, commands, made;
 
 static void stamp(char *buf, uint64_t file, uint64_t sector, uint64_t version)
@@ -73,6 +75,22 @@ static uint64_t file_make(char *path, size_t size, char *buf, bool commit)
 	return file;
 }
 
+static void flushed_open(const char *mode)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/flushed-%s", getenv("HOMI_VM_DIR"), base_name(dir));
+	flushed = fopen(path, mode);
+	ASSERT(flushed || *mode == 'r');
+}
+
+/* The first page of @file has at least @version; ~0: the file goes */
+static void flushed_tell(uint64_t file, uint64_t version)
+{
+	fprintf(flushed, "%llu %llu\n", (unsigned long long)file, (unsigned long long)version);
+	fflush(flushed);
+}
+
 /* --- until the power goes --- */
 
 /* Takes what blocks there are. */
@@ -89,16 +107,18 @@ static void *others(void *arg)
 
 		if (path[0])
 			ASSERT(!unlink(path));
-		file_make(path, sizeof(paths[0]), buf, true);
+		/* Each commits what others have done as well; those should do it themselves. */
+		file_make(path, sizeof(paths[0]), buf, !(i % 32));
 	}
 	return NULL;
 }
 
-/* Pages in any order, as deep as the ring, for a while */
+/* Pages in any order, as deep as the ring, for a while; the first one at last, and a Flush */
 static void write_some(struct ring *ring, const struct area *area, const struct table *table,
 		       const struct dma *dma, uint64_t file, unsigned int rounds)
 {
 	static _Thread_local uint64_t version;
+	struct sqe flush = { .opcode = NVME_FLUSH, .nsid = area->nsid }, first;
 	struct cqe cqe;
 	unsigned int i, k;
 
@@ -118,6 +138,11 @@ static void write_some(struct ring *ring, const struct area *area, const struct 
 		}
 		atomic_fetch_add(&commands, 15);
 	}
+	stamp_page(dma->va, file, 0, ++version);
+	first = sqe_rw(NVME_WRITE, area, table_lookup(table, 0), PAGE, dma, 0, NULL);
+	ASSERT_EQ(0, ring_do(ring, &first));
+	ASSERT_EQ(0, ring_do(ring, &flush));
+	flushed_tell(file, version);
 }
 
 static void *holder(void *arg)
@@ -148,6 +173,7 @@ static void *holder(void *arg)
 			ASSERT_EQ(0, table_close(&table));
 			atomic_fetch_add(&grants, 1);
 		}
+		flushed_tell(file, ~0ull);
 		ASSERT(!unlink(path));
 	}
 	return NULL;
@@ -159,6 +185,7 @@ static int write_until(unsigned int ms)
 	unsigned int i;
 
 	srand(ms);
+	flushed_open("w");
 	/* Above what an earlier boot made */
 	atomic_store(&next_file, (uint64_t)time(NULL) * 1000000);
 	for (i = 0; i < VICTIMS; i++)
@@ -204,8 +231,45 @@ static int check_file(const char *name)
 	return foreign != 0;
 }
 
+/* The last that was told of a file counts. */
+static int check_flushed(unsigned int *count)
+{
+	unsigned long long file, version, at, later;
+	char path[300], buf[SECTOR];
+	struct tag tag;
+	int bad = 0, fd;
+	bool again;
+	long line;
+
+	flushed_open("r");
+	*count = 0;
+	while (flushed && fscanf(flushed, "%llu %llu\n", &file, &version) == 2) {
+		line = ftell(flushed);
+		for (again = false; fscanf(flushed, "%llu %llu\n", &at, &later) == 2;)
+			again |= at == file;
+		fseek(flushed, line, SEEK_SET);
+		if (again || version == ~0ull)
+			continue;
+		(*count)++;
+		path_of(path, sizeof(path), file);
+		memset(&tag, 0, sizeof(tag));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && pread(fd, buf, SECTOR, 0) == SECTOR)
+			memcpy(&tag, buf, sizeof(tag));
+		if (fd < 0 || tag.magic != MAGIC || tag.file != file || tag.version < version) {
+			bad++;
+			printf("# %s: not its own: version %llu was flushed, %llu is there%s\n", path,
+			       version, (unsigned long long)tag.version, fd < 0 ? ", no file" : "");
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	return bad;
+}
+
 static int check_all(void)
 {
+	unsigned int told;
 	unsigned int files = 0, bad = 0;
 	struct dirent *entry;
 	DIR *d = opendir(dir);
@@ -218,7 +282,9 @@ static int check_all(void)
 		bad += check_file(entry->d_name);
 	}
 	closedir(d);
-	printf("# %s: %u files, %u of them not as they should be\n", dir, files, bad);
+	bad += check_flushed(&told);
+	printf("# %s: %u files, %u told to be flushed, %u not as they should be\n", dir, files, told,
+	       bad);
 	return files && !bad ? 0 : 1;
 }
 
