@@ -165,11 +165,14 @@ static bool homi_may_lease(struct file *file)
 }
 
 /* Who names a file with O_PATH was not asked for more than that yet. */
-static bool homi_may_write(struct file *file)
+static int homi_may_write(struct file *file)
 {
-	return !inode_permission(file_mnt_idmap(file), file_inode(file),
-				 MAY_READ | MAY_WRITE) &&
-	       !IS_APPEND(file_inode(file));
+	int ret = inode_permission(file_mnt_idmap(file), file_inode(file),
+				   MAY_READ | MAY_WRITE);
+
+	if (ret == -EACCES || (!ret && IS_APPEND(file_inode(file))))
+		ret = -EPERM;
+	return ret;
 }
 
 static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
@@ -185,8 +188,11 @@ static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
 	ret = homi_check_inode(inode, reason);
 	if (ret)
 		return ret;
-	if (!homi_may_lease(file) || (write && !homi_may_write(file)))
+	if (!homi_may_lease(file))
 		return -EPERM;
+	ret = write ? homi_may_write(file) : 0;
+	if (ret)
+		return ret;
 	ret = homi_check_file(file, reason);
 	if (ret)
 		return ret;
