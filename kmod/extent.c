@@ -3,6 +3,7 @@
  * EXTENT: a range of a file as blocks of a namespace, kept true by leases.
  */
 #include <linux/blkdev.h>
+#include <linux/buffer_head.h>
 #include <linux/fileattr.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -13,6 +14,8 @@
 
 #include "extent.h"
 
+/* More than an EXTENT has states; ids are used again, these are not */
+#define HOMI_EXTENT_GENERATIONS	16
 /* Tries to see extents without delayed allocation */
 #define HOMI_RESOLVE_TRIES	3
 
@@ -85,6 +88,41 @@ static int homi_refuse(u32 *reason, enum homi_reason why)
 {
 	*reason = why;
 	return -EOPNOTSUPP;
+}
+
+/* Of the superblock, which is part of the format on disk */
+#define HOMI_EXT4_SB_OFFSET		1024
+#define HOMI_EXT4_FEATURE_INCOMPAT	0x60
+#define HOMI_EXT4_INLINE_DATA		0x8000
+
+/*
+ * Where data may be kept in inodes, their first block goes through the journal
+ * when they leave it: it is not on the drive by an fsync, and written there
+ * later, by a checkpoint or by a replay, over what is there by then.
+ */
+static int homi_ext4_may_be_inline(struct super_block *sb)
+{
+	unsigned int offset = HOMI_EXT4_SB_OFFSET & (sb->s_blocksize - 1);
+	struct buffer_head *bh = sb_bread(sb, HOMI_EXT4_SB_OFFSET /
+					      sb->s_blocksize);
+	u32 incompat;
+
+	if (!bh)
+		return -EIO;
+	incompat = le32_to_cpup((__le32 *)(bh->b_data + offset +
+					   HOMI_EXT4_FEATURE_INCOMPAT));
+	brelse(bh);
+	return !!(incompat & HOMI_EXT4_INLINE_DATA);
+}
+
+static int homi_check_fs(struct super_block *sb, u32 *reason)
+{
+	int ret;
+
+	if (strcmp(sb->s_type->name, "ext4"))
+		return 0;
+	ret = homi_ext4_may_be_inline(sb);
+	return ret > 0 ? homi_refuse(reason, HOMI_REASON_INLINE) : ret;
 }
 
 static int homi_check_inode(struct inode *inode, u32 *reason)
@@ -193,7 +231,9 @@ static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
 	ret = write ? homi_may_write(file) : 0;
 	if (ret)
 		return ret;
-	ret = homi_check_file(file, reason);
+	ret = homi_check_fs(inode->i_sb, reason);
+	if (!ret)
+		ret = homi_check_file(file, reason);
 	if (ret)
 		return ret;
 	return homi_check_device(ctrl, inode->i_sb->s_bdev, ns, reason);
@@ -320,7 +360,9 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 		return PTR_ERR(table);
 	table->state = HOMI_EXTENT_VALID;
 	table->nsid = ns->nsid;
-	table->generation = 1;
+	/* Room for each change of state, so that no other one's is taken for it */
+	table->generation = atomic64_fetch_add(HOMI_EXTENT_GENERATIONS,
+					       &e->obj.ctx->extents) + 1;
 	table->count = b.count;
 	table->file_size = file_size;
 	table->block_size = b.block_size;

@@ -76,6 +76,7 @@ struct homi_lease {
  * @warned: the holder was told
  * @acked: the holder has answered
  * @ended: destroyed, or closed
+ * @gone: the controller went: nothing is recalled any more
  * @fenced: the holder did not answer: only the worker may drop the leases
  * @recall: tells the holder, and recall_ms later fences it off
  * @ns: its namespace when it was resolved; constant since there is a table
@@ -95,6 +96,7 @@ struct homi_extent_obj {
 	bool warned;
 	bool acked;
 	bool ended;
+	bool gone;
 	bool fenced;
 	struct delayed_work recall;
 	struct homi_nvme_ns ns;

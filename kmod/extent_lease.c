@@ -27,6 +27,8 @@
 
 /* A fence waits for the controller; so recalls have their own queue. */
 static struct workqueue_struct *homi_recall_wq;
+/* And what waits for a frozen file system, for which a recall may have to end */
+static struct workqueue_struct *homi_touch_wq;
 /* On 6.1 who drops a lease is asked for the same right as who takes it. */
 static const struct cred *homi_lease_cred;
 
@@ -229,7 +231,7 @@ static void homi_touch_later(struct homi_extent_obj *e, struct file *file)
 	__module_get(THIS_MODULE);
 	touch->file = get_file(file);
 	INIT_WORK(&touch->work, homi_touch_fn);
-	queue_work(homi_recall_wq, &touch->work);
+	queue_work(homi_touch_wq, &touch->work);
 }
 
 /*
@@ -307,20 +309,25 @@ static void homi_extent_recall(struct work_struct *work)
 {
 	struct homi_extent_obj *e = container_of(to_delayed_work(work),
 						 struct homi_extent_obj, recall);
+	bool fence = false;
 
 	mutex_lock(&e->lock);
-	if (!e->ended && !e->warned) {
+	if (e->gone) {
+		/* Nobody is held up by it any more. */
+	} else if (!e->ended && !e->warned) {
 		e->warned = true;
 		atomic_inc(&e->obj.ctx->recalled);
 		homi_extent_set_state(e, HOMI_EXTENT_RECALLED);
+		/* This one's reference is needed up to its last unlock. */
+		kref_get(&e->obj.ref);
 		queue_delayed_work(homi_recall_wq, &e->recall,
 				   msecs_to_jiffies(READ_ONCE(homi_recall_ms)));
-		mutex_unlock(&e->lock);
-		return;
+	} else {
+		fence = !e->ended && (!e->acked || e->write);
+		e->fenced = fence;
 	}
-	e->fenced = !e->ended && (!e->acked || e->write);
 	mutex_unlock(&e->lock);
-	if (e->fenced)
+	if (fence)
 		homi_extent_fence(e);
 	homi_object_put(&e->obj);
 }
@@ -336,7 +343,7 @@ void homi_extent_expire(struct homi_extent_obj *e)
 	bool first;
 
 	lockdep_assert_held(&e->lock);
-	if (e->ended || e->acked || e->fenced)
+	if (e->ended || e->acked || e->fenced || e->gone)
 		return;
 	if (!e->warned)
 		atomic_inc(&e->obj.ctx->recalled);
@@ -359,8 +366,12 @@ void homi_extent_gone(struct homi_extent_obj *e)
 	struct file *file = NULL;
 
 	mutex_lock(&e->lock);
+	e->gone = true;
 	if (!e->acked)
 		homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
+	/* Not waiting for a file system that waits for what goes */
+	if (!e->fenced && e->write && e->table && e->file)
+		homi_touch_later(e, e->file);
 	if (!e->fenced)
 		file = homi_extent_let_go(e);
 	mutex_unlock(&e->lock);
@@ -513,15 +524,21 @@ int homi_lease_init(void)
 		return -ENOMEM;
 	homi_recall_wq = alloc_workqueue("homi_recall", WQ_UNBOUND | WQ_MEM_RECLAIM,
 					 0);
-	if (!homi_recall_wq) {
-		put_cred(homi_lease_cred);
-		return -ENOMEM;
-	}
-	return 0;
+	homi_touch_wq = alloc_workqueue("homi_touch", WQ_UNBOUND, 0);
+	if (homi_recall_wq && homi_touch_wq)
+		return 0;
+	if (homi_recall_wq)
+		destroy_workqueue(homi_recall_wq);
+	if (homi_touch_wq)
+		destroy_workqueue(homi_touch_wq);
+	put_cred(homi_lease_cred);
+	return -ENOMEM;
 }
 
 void homi_lease_exit(void)
 {
+	/* A fence may leave a touch. */
 	destroy_workqueue(homi_recall_wq);
+	destroy_workqueue(homi_touch_wq);
 	put_cred(homi_lease_cred);
 }

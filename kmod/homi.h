@@ -28,6 +28,9 @@
  *   device_lock(&pdev->dev)	attach and unbind of one controller
  *   homi_ctrls_lock		mutex: the list of controllers, their minors
  *   ctx->lock			mutex: which objects of an open file are visible
+ *   e->lock			mutex: the leases of an EXTENT and its state. The VFS's
+ *				lease locks come inside, and a trylock of i_rwsem; what
+ *				waits for a file system or for the controller does not.
  *   mmap_lock			(of the mm; page faults and munmap come in here)
  *   ctx->map_lock		rwsem: read by page faults, written by whoever makes
  *				a mapping illegal, before it zaps
@@ -41,8 +44,9 @@
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
  *
- * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock only, so
- * nothing that holds these may wait for the controller.
+ * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock, and when
+ * stock gives the controller up ctrl->dma_lock and e->lock, so nothing that holds
+ * one of these may wait for the controller.
  *
  * DOC: References
  *
@@ -180,6 +184,7 @@ struct homi_ctrl {
  * @park: page that doorbell mappings of lost queues lead to
  * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
  * @recalled: its extents that are recalled, not acknowledged and not destroyed
+ * @extents: generations that its extents have used up
  * @user: whose quotas what it holds counts against
  * @pid: of who opened it; to be shown only
  * @dma_released: the function is off the bus and @objects were told;
@@ -197,6 +202,7 @@ struct homi_ctx {
 	unsigned int revoking;
 	struct rw_semaphore map_lock;
 	struct inode *inode;
+	atomic64_t extents;
 	struct page *park;
 	struct eventfd_ctx *event;
 	atomic_t recalled;

@@ -385,6 +385,8 @@ int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents)
 {
 	int ret = homi_destroy(dev, extents->id);
 
+	if (ret == -EBUSY)
+		return ret;
 	munmap((void *)(uintptr_t)extents->table, extents->length);
 	memset(extents, 0, sizeof(*extents));
 	return ret;
@@ -452,6 +454,7 @@ const char *homi_strreason(uint32_t reason)
 		[HOMI_REASON_EXTENT] = "an extent of the file has no plain block address",
 		[HOMI_REASON_REALTIME] = "the data lie on a realtime or log device",
 		[HOMI_REASON_LEASE] = "a conflicting lease on the file is held",
+		[HOMI_REASON_INLINE] = "the file system keeps data in inodes (ext4 inline_data), so they may be in its journal only",
 		[HOMI_REASON_OPEN] = "somebody has the file open",
 		[HOMI_REASON_HOLE] = "there are holes in the file, or blocks that were never written",
 		[HOMI_REASON_SHARED] = "the file shares blocks with another one",

@@ -21,9 +21,10 @@ void wait_recalled(const struct table *table)
 {
 	volatile const uint32_t *now = &table->t->state;
 	uint64_t end = now_ms() + 20000;
+	uint32_t state;
 
-	while (*now != HOMI_EXTENT_RECALLED) {
-		ASSERT_EQ(HOMI_EXTENT_VALID, *now);
+	while ((state = *now) != HOMI_EXTENT_RECALLED) {
+		ASSERT_EQ(HOMI_EXTENT_VALID, state);
 		ASSERT(now_ms() < end);
 		nap_ms(2);
 	}
@@ -40,7 +41,7 @@ void hold(struct held *h, const char *dir, const char *name)
 		ring_open(&h->ring, h->fd, 4);
 	table_open(&h->table, h->fd, h->file.fd, 0, 0);
 	ASSERT_EQ(0, event_bind(h->fd, h->table.r.out_extent_id, h->event));
-	ASSERT_EQ(1, h->table.t->generation);
+	h->generation = h->table.t->generation;
 }
 
 void answer(struct held *h, const struct waiter *waiter)
@@ -50,7 +51,7 @@ void answer(struct held *h, const struct waiter *waiter)
 	ASSERT_EQ(1, event_wait(h->event, 20000));
 	wait_recalled(&h->table);
 	generation = h->table.t->generation;
-	ASSERT_EQ(2, generation);
+	ASSERT_EQ(h->generation + 1, generation);
 	ASSERT_EQ(POLLPRI, poll_fd(h->fd, POLLPRI, 0));
 	ASSERT(waiter_waits(waiter, 100));
 	ASSERT_EQ(-EINVAL, extent_ack(&h->table, generation - 1));

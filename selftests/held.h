@@ -15,6 +15,7 @@ struct held {
 	struct table table;
 	struct ring ring;
 	int fd, event;
+	uint64_t generation;	/* that it began with */
 	bool queue;
 };
 

@@ -76,7 +76,7 @@ FS_TEST(each_has_to)
 	waiter_start(&waiter, act_open_write, h.file.path);
 	wait_recalled(&other);
 	wait_recalled(&h.table);
-	ASSERT_EQ(0, extent_ack(&other, 2));
+	ASSERT_EQ(0, extent_ack(&other, other.t->generation));
 	ASSERT(waiter_waits(&waiter, 300));
 	ASSERT_EQ(POLLPRI, poll_fd(h.fd, POLLPRI, 0));
 	answer(&h, &waiter);
@@ -114,7 +114,6 @@ FS_TEST_TIMEOUT(raced_acks, 120)
 	int fd = homi_open();
 	struct file file;
 
-	raced_generation = 2;
 	file_create(&file, dir, "raced", 4 * PAGE, 64);
 	for (i = 0; i < rounds; i++) {
 		pthread_t threads[3];
@@ -125,6 +124,7 @@ FS_TEST_TIMEOUT(raced_acks, 120)
 		set_recall_ms(i % 3 ? MINUTE_MS : 10);
 		table_open(&table, fd, file.fd, 0, 0);
 		raced = &table;
+		raced_generation = table.t->generation + 1;
 		for (k = 0; k < ARRAY_SIZE(threads); k++)
 			ASSERT(!pthread_create(&threads[k], NULL, ack_loop, NULL));
 		waiter_start(&waiter, act_open_write, file.path);

@@ -308,7 +308,7 @@ TEST(inline_data)
 	close(file.fd);
 	ASSERT(!umount(point));
 	ASSERT_EQ(-EOPNOTSUPP, err);
-	ASSERT(r.out_reason == HOMI_REASON_NO_DIO || r.out_reason == HOMI_REASON_EXTENT);
+	ASSERT_EQ(HOMI_REASON_INLINE, r.out_reason);
 }
 
 /* A directory "e" whose files are encrypted; 0 or an errno. */

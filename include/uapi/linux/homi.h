@@ -108,6 +108,7 @@ enum homi_reason {
 	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
 	/* EAGAIN: a conflicting lease, or readers that keep the inode locked */
 	HOMI_REASON_LEASE = 30,
+	HOMI_REASON_INLINE = 34,	/* ext4 with inline_data: blocks may be in its journal only */
 	/* and with HOMI_RESOLVE_WRITE */
 	HOMI_REASON_OPEN = 31,		/* EAGAIN: somebody has the file open */
 	HOMI_REASON_HOLE = 32,		/* a hole, or blocks that were never written */
@@ -506,9 +507,10 @@ enum homi_extent_state {
 
 /**
  * struct homi_extent_table - head of the mapped table
- * @state: enum homi_extent_state; changes while mapped
+ * @state: enum homi_extent_state; changes while mapped, and decides
  * @nsid: namespace of the blocks
- * @generation: grows each time @state changes
+ * @generation: grows before each change of @state; no two states of extents of
+ *	one open file have the same
  * @count: number of records, which follow at @records
  * @file_size: bytes, when the table was made
  * @block_size: bytes in a logical block
@@ -575,7 +577,8 @@ enum {
  * says: after a Flush, or with FUA. At the end, whatever the way, the queues of
  * this open file are deleted first; then cached pages are dropped, the file's
  * times are updated, and others get at it. So DESTROY is EBUSY while this open
- * file has queues, and EXTENT_ACK deletes them (HOMI_QUEUE_REVOKED).
+ * file has queues, and EXTENT_ACK has them deleted (HOMI_QUEUE_REVOKED), for
+ * which it does not wait.
  */
 struct homi_extent_resolve {
 	__u32 size;

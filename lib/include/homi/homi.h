@@ -203,7 +203,8 @@ int homi_extents_open(const struct homi_dev *dev, int fd, uint64_t offset, uint6
  * homi_extents_open_to_write - as homi_extents_open(), to write to the blocks
  * @fd: open with O_PATH; nobody else may have the file open
  *
- * See HOMI_RESOLVE_WRITE. homi_extents_close() is -EBUSY while @dev has queues.
+ * See HOMI_RESOLVE_WRITE. homi_extents_close() is -EBUSY while @dev has queues, and
+ * @extents stays open then.
  */
 int homi_extents_open_to_write(const struct homi_dev *dev, int fd, uint64_t offset,
 			       uint64_t length, struct homi_extents *extents, uint32_t *reason);
