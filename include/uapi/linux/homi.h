@@ -108,7 +108,8 @@ enum homi_reason {
 	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
 	/* EAGAIN: a conflicting lease, or readers that keep the inode locked */
 	HOMI_REASON_LEASE = 30,
-	HOMI_REASON_INLINE = 34,	/* ext4 with inline_data: blocks may be in its journal only */
+	/* ext4 with inline_data: blocks may be in its journal only */
+	HOMI_REASON_INLINE = 34,
 	/* and with HOMI_RESOLVE_WRITE */
 	HOMI_REASON_OPEN = 31,		/* EAGAIN: somebody has the file open */
 	HOMI_REASON_HOLE = 32,		/* a hole, or blocks that were never written */
