@@ -175,44 +175,39 @@ TEST(not_a_file)
 		HOMI_REASON_FILE_TYPE);
 }
 
-/* Its name is all that O_PATH asks for. */
-FS_TEST(rights)
+static void resolve_as_nobody(int fd, const char *path, int want)
 {
 	struct homi_extent_resolve r;
-	int fd = homi_open();
-	struct file victim;
-	struct stat st;
 	pid_t pid;
 
-	file_to_write(&victim, dir, "rights");
-	ASSERT(!chmod(victim.path, 0666));
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
 		become_nobody();
-		ASSERT_EQ(-EPERM, resolve_path(fd, victim.path, &r));
+		ASSERT_EQ(want, resolve_path(fd, path, &r));
+		if (!want)
+			ASSERT_EQ(0, destroy(fd, r.out_extent_id));
 		_exit(0);
 	}
 	ASSERT_EQ(0, child_status(pid));
+}
+
+/* Its name is all that O_PATH asks for. */
+FS_TEST(rights)
+{
+	int fd = homi_open();
+	struct file victim;
+	struct stat st;
+
+	file_to_write(&victim, dir, "rights");
+	ASSERT(!chmod(victim.path, 0666));
+	resolve_as_nobody(fd, victim.path, -EPERM);
 	ASSERT(!chown(victim.path, 65534, 65534));
 	ASSERT(!chmod(victim.path, 0444));
-	pid = fork();
-	if (!pid) {
-		become_nobody();
-		ASSERT_EQ(-EPERM, resolve_path(fd, victim.path, &r));
-		_exit(0);
-	}
-	ASSERT_EQ(0, child_status(pid));
+	resolve_as_nobody(fd, victim.path, -EPERM);
 	/* And as by a write(), what it may run with ends. */
 	ASSERT(!chmod(victim.path, 04755));
-	pid = fork();
-	if (!pid) {
-		become_nobody();
-		ASSERT_EQ(0, resolve_path(fd, victim.path, &r));
-		ASSERT_EQ(0, destroy(fd, r.out_extent_id));
-		_exit(0);
-	}
-	ASSERT_EQ(0, child_status(pid));
+	resolve_as_nobody(fd, victim.path, 0);
 	ASSERT(!stat(victim.path, &st));
 	ASSERT_EQ(0755, st.st_mode & 07777);
 	file_remove(&victim);

@@ -88,53 +88,54 @@ static int target_resolve(struct target *target, struct session *s, struct troub
 	return 0;
 }
 
-int target_open(struct target *target, struct session *s, const struct options *opt,
-		const char *path, bool with_reader, struct trouble *t)
+static int target_resolve_to_write(struct target *target, struct session *s, struct trouble *t)
+{
+	uint32_t reason;
+	int ret;
+
+	ret = homi_extents_open_to_write(&s->dev, target->fd, 0, 0, &target->extents, &reason);
+	if (ret)
+		return diagnose(t, STAGE_RESOLVE_WRITE, ret, reason, target->path);
+	target->size = target->extents.table->file_size;
+	return 0;
+}
+
+static int target_begin(struct target *target, struct session *s, const struct options *opt,
+			const char *path, int flags, bool with_reader,
+			int (*resolve)(struct target *target, struct session *s,
+				       struct trouble *t),
+			struct trouble *t)
 {
 	int ret;
 
 	memset(target, 0, sizeof(*target));
 	target->path = path;
-	/* Not to wait for the other end of a FIFO. */
-	target->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	target->fd = open(path, flags | O_CLOEXEC);
 	if (target->fd < 0) {
 		diagnose(t, STAGE_FILE, -errno, 0, path);
 		return t->exit = EXIT_REFUSED;
 	}
 	ret = session_for(s, opt, path, target->fd, with_reader, t);
 	if (!ret)
-		ret = target_resolve(target, s, t);
+		ret = resolve(target, s, t);
 	if (ret)
 		close(target->fd);
 	return ret;
 }
 
+int target_open(struct target *target, struct session *s, const struct options *opt,
+		const char *path, bool with_reader, struct trouble *t)
+{
+	/* Not to wait for the other end of a FIFO. */
+	return target_begin(target, s, opt, path, O_RDONLY | O_NONBLOCK, with_reader,
+			    target_resolve, t);
+}
+
 int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
 			 const char *path, struct trouble *t)
 {
-	uint32_t reason;
-	int ret;
-
-	memset(target, 0, sizeof(*target));
-	target->path = path;
 	/* To name it: nobody may have it open, ourselves included. */
-	target->fd = open(path, O_PATH | O_CLOEXEC);
-	if (target->fd < 0) {
-		diagnose(t, STAGE_FILE, -errno, 0, path);
-		return t->exit = EXIT_REFUSED;
-	}
-	ret = session_for(s, opt, path, target->fd, true, t);
-	if (!ret) {
-		ret = homi_extents_open_to_write(&s->dev, target->fd, 0, 0, &target->extents,
-						 &reason);
-		if (ret)
-			ret = diagnose(t, STAGE_RESOLVE_WRITE, ret, reason, path);
-		else
-			target->size = target->extents.table->file_size;
-	}
-	if (ret)
-		close(target->fd);
-	return ret;
+	return target_begin(target, s, opt, path, O_PATH, true, target_resolve_to_write, t);
 }
 
 void target_close(struct target *target, struct session *s)

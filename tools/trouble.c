@@ -44,6 +44,21 @@ static const struct row rows[] = {
 	{ STAGE_QUEUE, EIO, 0, EXIT_IO, "the controller refused to create a queue",
 	  "\"dmesg\" may tell more" },
 
+	/* What is not said here is as for reading. */
+	{ STAGE_RESOLVE_WRITE, EPERM, 0, EXIT_REFUSED,
+	  "only who owns a file, or has CAP_LEASE, and may read and write it can write its blocks",
+	  "run as root; a file that can only be appended to can't be written in place" },
+	{ STAGE_RESOLVE_WRITE, EAGAIN, HOMI_REASON_OPEN, EXIT_REFUSED, NULL,
+	  "see who: fuser -v FILE; close it there and try again" },
+	{ STAGE_RESOLVE_WRITE, EAGAIN, HOMI_REASON_LEASE, EXIT_REFUSED, NULL,
+	  "who held it was told to give it back: try again; see who: /proc/locks" },
+	{ STAGE_RESOLVE_WRITE, EINVAL, 0, EXIT_REFUSED, "the file has no whole block",
+	  "make it larger: homi prepare FILE SIZE" },
+	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_HOLE, EXIT_REFUSED, NULL,
+	  "homi prepare FILE SIZE" },
+	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_SHARED, EXIT_REFUSED, NULL,
+	  "homi prepare FILE SIZE gives it blocks of its own" },
+	{ STAGE_RESOLVE_WRITE, EROFS, 0, EXIT_REFUSED, "the file system is mounted read-only", "" },
 	{ STAGE_RESOLVE, EPERM, 0, EXIT_REFUSED,
 	  "the blocks of a file are told to its owner only, or with CAP_LEASE", "run as root" },
 	{ STAGE_RESOLVE, EAGAIN, HOMI_REASON_WRITER, EXIT_REFUSED, NULL,
@@ -60,32 +75,6 @@ static const struct row rows[] = {
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_IMMUTABLE, EXIT_REFUSED, NULL, "chattr -i FILE" },
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_SWAPFILE, EXIT_REFUSED, NULL, "swapoff FILE" },
 	{ STAGE_RESOLVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
-
-	{ STAGE_RESOLVE_WRITE, EPERM, 0, EXIT_REFUSED,
-	  "only who owns a file, or has CAP_LEASE, and may read and write it can write its blocks",
-	  "run as root; a file that can only be appended to can't be written in place" },
-	{ STAGE_RESOLVE_WRITE, EAGAIN, HOMI_REASON_OPEN, EXIT_REFUSED, NULL,
-	  "see who: fuser -v FILE; close it there and try again" },
-	{ STAGE_RESOLVE_WRITE, EAGAIN, HOMI_REASON_LEASE, EXIT_REFUSED, NULL,
-	  "who held it was told to give it back: try again; see who: /proc/locks" },
-	{ STAGE_RESOLVE_WRITE, EAGAIN, 0, EXIT_LOST,
-	  "the controller is resetting, or queues are being recalled", "try again" },
-	{ STAGE_RESOLVE_WRITE, EINVAL, 0, EXIT_REFUSED, "the file has no whole block",
-	  "make it larger: homi prepare FILE SIZE" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_HOLE, EXIT_REFUSED, NULL,
-	  "homi prepare FILE SIZE" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_SHARED, EXIT_REFUSED, NULL,
-	  "homi prepare FILE SIZE gives it blocks of its own" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_LEASES_OFF, EXIT_REFUSED, NULL,
-	  "sysctl fs.leases-enable=1" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_OTHER_DEVICE, EXIT_REFUSED, NULL,
-	  "leave out -d, or name the controller that the file is on" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_IMMUTABLE, EXIT_REFUSED, NULL,
-	  "chattr -i FILE" },
-	{ STAGE_RESOLVE_WRITE, EOPNOTSUPP, HOMI_REASON_SWAPFILE, EXIT_REFUSED, NULL,
-	  "swapoff FILE" },
-	{ STAGE_RESOLVE_WRITE, EROFS, 0, EXIT_REFUSED, "the file system is mounted read-only", "" },
-	{ STAGE_RESOLVE_WRITE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
 
 	{ STAGE_READ, ETIMEDOUT, 0, EXIT_IO,
 	  "a command did not complete in time; its queue was deleted",
@@ -117,8 +106,9 @@ static const struct row rows[] = {
 
 static bool fits(const struct row *row, enum stage stage, int err, uint32_t reason)
 {
-	return row->stage == stage && row->err == -err &&
-	       (!row->reason || row->reason == reason);
+	return (row->stage == stage ||
+		(stage == STAGE_RESOLVE_WRITE && row->stage == STAGE_RESOLVE)) &&
+	       row->err == -err && (!row->reason || row->reason == reason);
 }
 
 const char *no_spare_advice(const struct homi_ctrl_info *info, char *buf, size_t len)

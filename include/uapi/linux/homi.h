@@ -574,12 +574,12 @@ enum {
  * it (O_PATH; EBADF otherwise). Who opens it waits likewise. Every block of the
  * range must have been written before and belong to no other file; the range is
  * cut at the end of the file, rounded down to a block. EPERM: the caller may not
- * read and write the file; EROFS: nobody may. What is written is durable as the NVMe specification
- * says: after a Flush, or with FUA. At the end, whatever the way, the queues of
- * this open file are deleted first; then cached pages are dropped, the file's
- * times are updated, and others get at it. So DESTROY is EBUSY while this open
- * file has queues, and EXTENT_ACK has them deleted (HOMI_QUEUE_REVOKED), for
- * which it does not wait.
+ * read and write the file; EROFS: nobody may. What is written is durable as the
+ * NVMe specification says: after a Flush, or with FUA. At the end, whatever the
+ * way, the queues of this open file are deleted first; then cached pages are
+ * dropped, the file's times are updated, and others get at it. So DESTROY is
+ * EBUSY while this open file has queues, and EXTENT_ACK has them deleted
+ * (HOMI_QUEUE_REVOKED), for which it does not wait.
  */
 struct homi_extent_resolve {
 	__u32 size;
