@@ -372,8 +372,7 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	e->table_len = PAGE_ALIGN(struct_size(table, records, b.count));
 	/* A recall from now on finds the table, one before is found here. */
 	if (test_bit(0, &e->recalled)) {
-		cmd->out_reason = e->write ? HOMI_REASON_OPEN :
-					     HOMI_REASON_WRITER;
+		cmd->out_reason = homi_extent_rival(e);
 		ret = -EAGAIN;
 	}
 	/* Likewise a removal, which lets go of all that there are. */
@@ -391,6 +390,8 @@ static int homi_extent_lock(struct homi_extent_obj *e, struct file *file,
 	/* What may have changed until nobody could change it any more. */
 	if (!ret)
 		ret = homi_check_inode(file_inode(file), reason);
+	if (!ret && e->write && IS_APPEND(file_inode(file)))
+		ret = -EPERM;
 	if (!ret)
 		ret = homi_check_file(file, reason);
 	return ret;

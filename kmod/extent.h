@@ -104,6 +104,12 @@ struct homi_extent_obj {
 	size_t table_len;
 };
 
+/* Who it is that wants, or has, a file that can't be lent with him */
+static inline u32 homi_extent_rival(const struct homi_extent_obj *e)
+{
+	return e->write ? HOMI_REASON_OPEN : HOMI_REASON_WRITER;
+}
+
 /* extent_lease.c */
 int homi_lease_init(void);
 void homi_lease_exit(void);

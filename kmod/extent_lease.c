@@ -114,8 +114,10 @@ static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
 		*reason = HOMI_REASON_LEASES_OFF;
 		return -EOPNOTSUPP;
 	}
+	/* A recall that came meanwhile has let go of the file already. */
 	if (ret == -EAGAIN)
-		*reason = HOMI_REASON_LEASE;
+		*reason = test_bit(0, &mine->extent->recalled) ?
+			  homi_extent_rival(mine->extent) : HOMI_REASON_LEASE;
 	return ret;
 }
 
@@ -152,7 +154,7 @@ int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 	smp_mb();
 	if ((!ret || (e->write && ret == -EAGAIN)) &&
 	    homi_extent_is_open(e, inode)) {
-		*reason = e->write ? HOMI_REASON_OPEN : HOMI_REASON_WRITER;
+		*reason = homi_extent_rival(e);
 		return -EAGAIN;
 	}
 	if (ret || strcmp(inode->i_sb->s_type->name, "xfs"))
@@ -309,11 +311,15 @@ static void homi_extent_recall(struct work_struct *work)
 {
 	struct homi_extent_obj *e = container_of(to_delayed_work(work),
 						 struct homi_extent_obj, recall);
+	struct file *file = NULL;
 	bool fence = false;
 
 	mutex_lock(&e->lock);
 	if (e->gone) {
 		/* Nobody is held up by it any more. */
+	} else if (!e->ended && !e->table) {
+		/* Nobody has it yet, so nobody can answer: RESOLVE fails. */
+		file = homi_extent_let_go(e);
 	} else if (!e->ended && !e->warned) {
 		e->warned = true;
 		atomic_inc(&e->obj.ctx->recalled);
@@ -327,6 +333,8 @@ static void homi_extent_recall(struct work_struct *work)
 		e->fenced = fence;
 	}
 	mutex_unlock(&e->lock);
+	if (file)
+		fput(file);
 	if (fence)
 		homi_extent_fence(e);
 	homi_object_put(&e->obj);
