@@ -29,6 +29,7 @@ static struct {
 	struct file file;
 	struct homi_queue_create q;
 	struct homi_extent_resolve extent;
+	uint64_t generation;	/* of the extent's table */
 	struct homi_segment *segments;
 	uint32_t id, count;
 	void *map;
@@ -429,6 +430,7 @@ static void check_resolved(int err)
 /* Somebody tries and does not wait, which recalls it. */
 static void recall_it(void)
 {
+	const struct homi_extent_table *table;
 	uint64_t end = now_ms() + 20000;
 
 	set_recall_ms(60000);
@@ -436,12 +438,17 @@ static void recall_it(void)
 	ASSERT(open(e.file.path, O_RDWR | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK);
 	while (!poll_fd(e.fd, POLLPRI, 10))
 		ASSERT(now_ms() < end);
+	table = mmap(NULL, e.extent.out_mmap_length, PROT_READ, MAP_SHARED, e.fd,
+		     e.extent.out_mmap_offset);
+	ASSERT(table != MAP_FAILED);
+	e.generation = table->generation;
+	ASSERT_EQ(0, munmap((void *)table, e.extent.out_mmap_length));
 }
 
 static int run_ack(void)
 {
 	struct homi_extent_ack cmd = {
-		.size = sizeof(cmd), .extent_id = e.id, .generation = 2,
+		.size = sizeof(cmd), .extent_id = e.id, .generation = e.generation,
 	};
 
 	return homi_call(e.fd, HOMI_EXTENT_ACK, &cmd);
