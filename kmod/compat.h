@@ -80,6 +80,20 @@ static inline int homi_compat_pin(unsigned long start, int nr,
 #define eventfd_signal(ctx) eventfd_signal(ctx, 1)
 #endif
 
+/* --- block --- */
+
+/* 6.16 took the queue from its arguments: a request has one */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+#include <linux/blk-mq.h>
+static inline int homi_compat_map_kern(struct request *req, void *buf,
+				       unsigned int len, gfp_t gfp)
+{
+	return blk_rq_map_kern(req->q, req, buf, len, gfp);
+}
+
+#define blk_rq_map_kern homi_compat_map_kern
+#endif
+
 /* --- nvme --- */
 
 /* 6.2, 9f27bd701d18 ("nvme: rename the queue quiescing helpers") */

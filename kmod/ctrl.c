@@ -17,6 +17,8 @@
 #define HOMI_MINORS	256
 /* CC.MPS and CAP.MPSMIN count from 4 KiB. */
 #define HOMI_PAGE_SHIFT_MIN	12
+/* What NS_INFO waits for a reset to end */
+#define HOMI_RESET_MS	60000
 
 struct workqueue_struct *homi_wq;
 
@@ -262,6 +264,36 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	return 0;
 }
 
+/*
+ * A question that a reset broke into is asked again after it. Stock may have
+ * begun one of which homi is about to hear.
+ */
+static int homi_ctrl_find_ns(struct homi_ctrl *ctrl, u32 nsid, bool next,
+			     struct homi_nvme_ns *ns)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(HOMI_RESET_MS);
+	int ret;
+
+	for (;;) {
+		if (mutex_lock_killable(&ctrl->identify_lock))
+			return -EINTR;
+		ret = ctrl->ops->find_ns(&ctrl->nvme, nsid, next, ns);
+		mutex_unlock(&ctrl->identify_lock);
+		if (ret == -EBUSY)
+			ret = -EAGAIN;
+		if (ret != -EAGAIN || time_after(jiffies, deadline))
+			return ret;
+		wait_event_killable_timeout(ctrl->wait,
+					    READ_ONCE(ctrl->state) !=
+					    HOMI_CTRL_RESETTING, HZ);
+		schedule_timeout_killable(msecs_to_jiffies(10));
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (homi_ctrl_is_gone(ctrl))
+			return -ENODEV;
+	}
+}
+
 int homi_cmd_ns_info(struct homi_call *call)
 {
 	struct homi_ctrl *ctrl = call->ctx->ctrl;
@@ -276,11 +308,8 @@ int homi_cmd_ns_info(struct homi_call *call)
 	ret = homi_ctrl_status(ctrl);
 	if (ret)
 		return ret;
-	if (mutex_lock_killable(&ctrl->identify_lock))
-		return -EINTR;
-	ret = ctrl->ops->find_ns(&ctrl->nvme, cmd->nsid,
-				 cmd->flags & HOMI_NS_NEXT, &ns);
-	mutex_unlock(&ctrl->identify_lock);
+	ret = homi_ctrl_find_ns(ctrl, cmd->nsid, cmd->flags & HOMI_NS_NEXT,
+				&ns);
 	if (ret)
 		return ret;
 	cmd->out_nsid = ns.nsid;
@@ -313,7 +342,7 @@ static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u32 *granted)
 
 	for (try = 0; try < 5; try++) {
 		ret = ctrl->ops->grant(&ctrl->nvme, granted);
-		if (!ret || homi_ctrl_is_gone(ctrl))
+		if (ret != -EAGAIN || homi_ctrl_is_gone(ctrl))
 			break;
 		msleep(200);
 	}
@@ -328,6 +357,7 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 {
 	u64 generation;
 	u32 granted;
+	bool live;
 	int ret;
 
 	spin_lock(&ctrl->lock);
@@ -335,16 +365,20 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 	spin_unlock(&ctrl->lock);
 	ret = homi_ctrl_read_grant(ctrl, &granted);
 	spin_lock(&ctrl->lock);
-	if (!ret && ctrl->state == HOMI_CTRL_RESETTING &&
-	    ctrl->generation == generation &&
-	    ctrl->hook_generation == generation) {
+	live = ctrl->state == HOMI_CTRL_RESETTING &&
+	       ctrl->generation == generation &&
+	       ctrl->hook_generation == generation;
+	if (live && !ret) {
 		ctrl->granted = granted;
 		ctrl->reach = homi_ctrl_reach(ctrl);
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
-		WRITE_ONCE(ctrl->nvme.shut, false);
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
+	if (live && ret && ret != -EAGAIN)
+		pci_err(ctrl->nvme.pdev,
+			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",
+			ret);
 	wake_up_all(&ctrl->wait);
 }
 
@@ -358,6 +392,21 @@ static void homi_ctrl_live_work(struct work_struct *work)
 	homi_queues_retry(ctrl);
 	homi_ctrl_put(ctrl);
 	module_put(owner);
+}
+
+/**
+ * homi_ctrl_open_gate - stock takes commands again, if it does
+ * @ctrl: the controller; its lock is held, and its generations are what they
+ *	are now
+ *
+ * Before what is granted is known: what is to be deleted does not wait for that.
+ */
+void homi_ctrl_open_gate(struct homi_ctrl *ctrl)
+{
+	lockdep_assert_held(&ctrl->lock);
+	if (ctrl->state == HOMI_CTRL_RESETTING &&
+	    ctrl->hook_generation == ctrl->generation)
+		WRITE_ONCE(ctrl->nvme.shut, false);
 }
 
 /**
@@ -389,6 +438,9 @@ static int homi_ctrl_read_caps(struct homi_ctrl *ctrl)
 	cc = readl(ctrl->bar + NVME_REG_CC);
 	if (ctrl->cap == U64_MAX || cc == U32_MAX)
 		return -ENODEV;
+	/* In a reset, whose end brings us here again */
+	if (!(cc & NVME_CC_ENABLE))
+		return -EAGAIN;
 	ctrl->stride = 4U << NVME_CAP_STRIDE(ctrl->cap);
 	ctrl->nvme.doorbell_stride = ctrl->stride;
 	ctrl->max_depth = NVME_CAP_MQES(ctrl->cap) + 1;
@@ -440,7 +492,6 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	init_rwsem(&ctrl->nvme.gate);
 	/* Until homi_ctrl_refresh() */
 	ctrl->state = HOMI_CTRL_RESETTING;
-	ctrl->nvme.shut = true;
 	ctrl->generation = 1;
 	ctrl->enabled_generation = 1;
 }
@@ -502,8 +553,12 @@ static void homi_ctrl_unlist(struct homi_ctrl *ctrl)
 static int homi_ctrl_attach(struct pci_dev *pdev)
 {
 	struct homi_ctrl *ctrl;
+	bool live;
 	int ret;
 
+	/* A slot reset ends with a reset of the controller. */
+	if (pci_channel_offline(pdev))
+		return -EAGAIN;
 	ctrl = homi_ctrl_alloc(pdev);
 	if (IS_ERR(ctrl))
 		return PTR_ERR(ctrl);
@@ -521,12 +576,17 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	 * one is seen by the other. If there is one its end makes us live.
 	 */
 	homi_ctrl_list(ctrl);
-	if (homi_nvme_is_live(&ctrl->nvme)) {
-		spin_lock(&ctrl->lock);
-		ctrl->hook_generation = 1;
-		spin_unlock(&ctrl->lock);
-		homi_ctrl_refresh(ctrl);
+	live = homi_nvme_is_live(&ctrl->nvme);
+	spin_lock(&ctrl->lock);
+	if (!ctrl->hook_generation && ctrl->generation == 1) {
+		if (live)
+			ctrl->hook_generation = 1;
+		else
+			ctrl->nvme.shut = true;
 	}
+	spin_unlock(&ctrl->lock);
+	if (live)
+		homi_ctrl_refresh(ctrl);
 	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
 	ret = dev_set_name(&ctrl->dev, "homi!%s",
 			   dev_name(ctrl->nvme.class_dev));
@@ -602,6 +662,7 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
 	mutex_unlock(&ctrl->dma_lock);
 	spin_lock(&ctrl->lock);
 	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
+	WRITE_ONCE(ctrl->nvme.shut, true);
 	ctrl->reason = reason;
 	homi_ctrl_news(ctrl);
 	spin_unlock(&ctrl->lock);

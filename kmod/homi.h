@@ -44,9 +44,9 @@
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
  *
- * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock, and when
- * stock gives the controller up ctrl->dma_lock and e->lock, so nothing that holds
- * one of these may wait for the controller.
+ * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock, when the
+ * controller was disabled ctrl->dma_lock, and when stock gives it up e->lock, so
+ * nothing that holds one of these may wait for the controller.
  *
  * DOC: References
  *
@@ -332,6 +332,7 @@ int homi_ctrl_status(struct homi_ctrl *ctrl);
 int homi_cmd_ctrl_info(struct homi_call *call);
 int homi_cmd_ns_info(struct homi_call *call);
 void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason);
+void homi_ctrl_open_gate(struct homi_ctrl *ctrl);
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
 int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid);
 void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);

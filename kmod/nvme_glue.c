@@ -20,6 +20,9 @@
 #define HOMI_NVME_STATE_DEAD	6	/* NVME_CTRL_DEAD, 6.1 to 7.3 */
 #define HOMI_NVME_USERCMD	BIT(1)	/* NVME_REQ_USERCMD, 6.1 to 7.3 */
 
+/* What a question waits for a free admin command */
+#define HOMI_ASK_MS		10000
+
 /* Offsets in the running kernel's structures, from its BTF. */
 static struct {
 	int dev_ctrl;
@@ -28,6 +31,7 @@ static struct {
 	int dev_dbbuf_eis;
 	int req_flags;
 	int req_status;
+	int req_result;
 	int ns_disk;
 	int ns_head;
 	int ns_ms;
@@ -49,12 +53,13 @@ MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
 int homi_nvme_load_layout(void)
 {
 	/* The first CORE_MUST have to be there. */
-	enum { FLAGS, STATUS, DISK, HEAD, STATE, CORE_MUST,
+	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
 	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK };
 	enum { CTRL, ALLOCATED, DBS, EIS };
 	struct homi_btf_query core[] = {
 		[FLAGS] = { "nvme_request", "flags" },
 		[STATUS] = { "nvme_request", "status" },
+		[RESULT] = { "nvme_request", "result" },
 		[DISK] = { "nvme_ns", "disk" },
 		[HEAD] = { "nvme_ns", "head" },
 		[STATE] = { "nvme_ctrl", "state" },
@@ -87,7 +92,8 @@ int homi_nvme_load_layout(void)
 		if (pci[i].offset < 0)
 			return -ENOENT;
 	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
-	    core[STATE].size != 4 || pci[ALLOCATED].size != 4)
+	    core[RESULT].size != 8 || core[STATE].size != 4 ||
+	    pci[ALLOCATED].size != 4)
 		return -EINVAL;
 	/* Metadata size moved from the namespace to its head. */
 	i = core[NS_MS].offset >= 0 ? NS_MS : HEAD_MS;
@@ -95,6 +101,7 @@ int homi_nvme_load_layout(void)
 		return -EINVAL;
 	layout.req_flags = core[FLAGS].offset;
 	layout.req_status = core[STATUS].offset;
+	layout.req_result = core[RESULT].offset;
 	layout.ns_disk = core[DISK].offset;
 	layout.ns_head = core[HEAD].offset;
 	layout.ns_ms = core[NS_MS].offset;
@@ -111,24 +118,48 @@ int homi_nvme_load_layout(void)
 
 /* --- admin commands --- */
 
+/*
+ * One that is out; the last of the two who know of it frees it. @result is dword
+ * 0 of the completion, @buf what an Identify writes to.
+ */
 struct homi_admin_call {
 	refcount_t ref;
 	struct completion done;
 	struct nvme_command cmd;
+	u32 result;
 	u16 status;
+	void *buf;
 };
 
 static void homi_admin_put(struct homi_admin_call *call)
 {
-	if (refcount_dec_and_test(&call->ref))
-		kfree(call);
+	if (!refcount_dec_and_test(&call->ref))
+		return;
+	kfree(call->buf);
+	kfree(call);
+}
+
+/*
+ * What stock's driver itself fails as the last of several requests that are
+ * dispatched at once takes the doorbell with it: stock's own command before it
+ * would be waited for in vain, and the controller given up. So ring it. Nothing
+ * is dispatched in an interrupt; there the controller itself said so.
+ */
+static void homi_admin_ring(struct request *req)
+{
+	if (in_task() && req->mq_hctx && req->q->mq_ops->commit_rqs)
+		req->q->mq_ops->commit_rqs(req->mq_hctx);
 }
 
 static enum rq_end_io_ret homi_admin_end_io(HOMI_END_IO_ARGS)
 {
 	struct homi_admin_call *call = req->end_io_data;
+	void *pdu = blk_mq_rq_to_pdu(req);
 
-	call->status = *(u16 *)(blk_mq_rq_to_pdu(req) + layout.req_status);
+	call->result = le32_to_cpu(*(__le32 *)(pdu + layout.req_result));
+	call->status = *(u16 *)(pdu + layout.req_status);
+	if ((call->status & 0x7ff) == NVME_SC_HOST_PATH_ERROR)
+		homi_admin_ring(req);
 	if (!call->status && error != BLK_STS_OK)
 		call->status = NVME_SC_HOST_PATH_ERROR;
 	complete(&call->done);
@@ -148,12 +179,14 @@ static int homi_admin_status(u16 status)
 
 /* A tag, without sleeping on a queue that a reset may have stopped for long. */
 static struct request *homi_admin_alloc(struct homi_nvme *nvme,
-					unsigned long deadline)
+					enum req_op op, unsigned long deadline)
 {
 	struct request *req;
 
 	for (;;) {
-		req = blk_mq_alloc_request(nvme->admin_q, REQ_OP_DRV_OUT,
+		if (READ_ONCE(nvme->shut))
+			return ERR_PTR(-EAGAIN);
+		req = blk_mq_alloc_request(nvme->admin_q, op,
 					   BLK_MQ_REQ_NOWAIT);
 		if (!IS_ERR(req))
 			return req;
@@ -166,12 +199,50 @@ static struct request *homi_admin_alloc(struct homi_nvme *nvme,
 	}
 }
 
+static void homi_admin_free(struct request *req)
+{
+	/* It has no other way to end. */
+	if (req->bio)
+		bio_endio(req->bio);
+	blk_mq_free_request(req);
+}
+
 /*
- * Not while stock disables the controller. What its driver fails as the last of
- * several requests that are dispatched at once takes the doorbell with it: one
- * of ours that waited in the stopped admin queue, and is dispatched together
- * with stock's first Identify after the reset, would have stock wait in vain
- * for that, and give the controller up.
+ * A user command is failed by the stock driver itself unless the controller is
+ * LIVE at dispatch: a Create CQ that waited out a reset would reach the
+ * controller before stock's Set Features (Number of Queues), and stock would
+ * lose all its queues; and whatever is not answered while stock initialises the
+ * controller has it given up.
+ */
+static struct request *homi_admin_prepare(struct homi_nvme *nvme,
+					  struct homi_admin_call *call,
+					  unsigned long deadline)
+{
+	struct request *req;
+	int ret;
+
+	req = homi_admin_alloc(nvme, call->buf ? REQ_OP_DRV_IN : REQ_OP_DRV_OUT,
+			       deadline);
+	if (IS_ERR(req))
+		return req;
+	nvme_init_request(req, &call->cmd);
+	*(u8 *)(blk_mq_rq_to_pdu(req) + layout.req_flags) |= HOMI_NVME_USERCMD;
+	if (call->buf) {
+		ret = blk_rq_map_kern(req, call->buf, NVME_IDENTIFY_DATA_SIZE,
+				      GFP_KERNEL);
+		if (ret) {
+			blk_mq_free_request(req);
+			return ERR_PTR(ret);
+		}
+	}
+	req->end_io = homi_admin_end_io;
+	req->end_io_data = call;
+	return req;
+}
+
+/*
+ * Not while stock disables the controller, after which it would wait in the
+ * stopped admin queue, to be failed together with stock's first Identify.
  */
 static bool homi_admin_execute(struct homi_nvme *nvme, struct request *req)
 {
@@ -185,48 +256,90 @@ static bool homi_admin_execute(struct homi_nvme *nvme, struct request *req)
 	return open;
 }
 
+/* Consumes a reference of @call if it is sent. */
+static int homi_admin_send(struct homi_nvme *nvme, struct homi_admin_call *call,
+			   unsigned long deadline)
+{
+	struct request *req;
+
+	/* On the way out nothing is lent, so nothing has to be deleted. */
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+	req = homi_admin_prepare(nvme, call, deadline);
+	if (IS_ERR(req)) {
+		module_put(THIS_MODULE);
+		return PTR_ERR(req);
+	}
+	refcount_inc(&call->ref);
+	if (homi_admin_execute(nvme, req))
+		return 0;
+	refcount_dec(&call->ref);
+	homi_admin_free(req);
+	module_put(THIS_MODULE);
+	return -EAGAIN;
+}
+
+static struct homi_admin_call *homi_admin_new(struct nvme_command *cmd)
+{
+	/* A deletion must not fail for want of memory. */
+	struct homi_admin_call *call = kzalloc(sizeof(*call),
+					       GFP_KERNEL | __GFP_NOFAIL);
+
+	refcount_set(&call->ref, 1);
+	init_completion(&call->done);
+	call->cmd = *cmd;
+	return call;
+}
+
 static int homi_stock_admin(struct homi_nvme *nvme, struct nvme_command *cmd,
 			    unsigned int timeout_ms)
 {
-	unsigned long deadline = jiffies + msecs_to_jiffies(timeout_ms);
+	unsigned long timeout = msecs_to_jiffies(timeout_ms);
 	struct homi_admin_call *call;
-	struct request *req;
 	int ret;
 
 	if (!layout_known)
 		return -EOPNOTSUPP;
-	/* A deletion must not fail for want of memory. */
-	call = kzalloc(sizeof(*call), GFP_KERNEL | __GFP_NOFAIL);
-	refcount_set(&call->ref, 2);
-	init_completion(&call->done);
-	call->cmd = *cmd;
-	req = homi_admin_alloc(nvme, deadline);
-	if (IS_ERR(req)) {
-		kfree(call);
-		return PTR_ERR(req);
+	call = homi_admin_new(cmd);
+	ret = homi_admin_send(nvme, call, jiffies + timeout);
+	if (!ret)
+		ret = wait_for_completion_timeout(&call->done, timeout) ?
+		      homi_admin_status(call->status) : -ETIMEDOUT;
+	homi_admin_put(call);
+	return ret;
+}
+
+/*
+ * Likewise, to the end, so that who asks one at a time has one command out: stock
+ * ends it with its own time-out. Not while the channel is offline, and the
+ * caller may hold the lock that whoever brings it back needs.
+ */
+static int homi_admin_ask(struct homi_nvme *nvme, struct nvme_command *cmd,
+			  void *buf, u32 *result)
+{
+	struct homi_admin_call *call = homi_admin_new(cmd);
+	int ret = -ENOMEM;
+
+	if (buf) {
+		call->buf = kzalloc(NVME_IDENTIFY_DATA_SIZE, GFP_KERNEL);
+		if (!call->buf)
+			goto out;
 	}
-	nvme_init_request(req, &call->cmd);
-	/*
-	 * A user command is failed by the stock driver itself unless the
-	 * controller is LIVE at dispatch: a Create CQ that waited out a reset
-	 * would reach the controller before stock's Set Features (Number of
-	 * Queues), and stock would lose all its queues.
-	 */
-	*(u8 *)(blk_mq_rq_to_pdu(req) + layout.req_flags) |= HOMI_NVME_USERCMD;
-	req->end_io = homi_admin_end_io;
-	req->end_io_data = call;
-	__module_get(THIS_MODULE);
-	if (!homi_admin_execute(nvme, req)) {
-		module_put(THIS_MODULE);
-		blk_mq_free_request(req);
-		kfree(call);
-		return -EAGAIN;
+	ret = homi_admin_send(nvme, call,
+			      jiffies + msecs_to_jiffies(HOMI_ASK_MS));
+	if (ret)
+		goto out;
+	while (!wait_for_completion_timeout(&call->done, HZ)) {
+		ret = -EAGAIN;
+		if (pci_channel_offline(nvme->pdev))
+			goto out;
 	}
-	if (wait_for_completion_timeout(&call->done,
-					msecs_to_jiffies(timeout_ms)))
-		ret = homi_admin_status(call->status);
-	else
-		ret = -ETIMEDOUT;
+	ret = homi_admin_status(call->status);
+	if (!ret && buf)
+		memcpy(buf, call->buf, NVME_IDENTIFY_DATA_SIZE);
+	if (!ret && result)
+		*result = call->result;
+out:
 	homi_admin_put(call);
 	return ret;
 }
@@ -240,17 +353,27 @@ static int homi_stock_identify(struct homi_nvme *nvme, u8 cns, u32 nsid,
 		.identify.cns = cns,
 	};
 
-	return nvme_submit_sync_cmd(nvme->admin_q, &cmd, buf,
-				    NVME_IDENTIFY_DATA_SIZE);
+	/* Nothing is lent then; only attaching asks. */
+	if (!layout_known)
+		return nvme_submit_sync_cmd(nvme->admin_q, &cmd, buf,
+					    NVME_IDENTIFY_DATA_SIZE);
+	return homi_admin_ask(nvme, &cmd, buf, NULL);
 }
 
 static int homi_stock_grant(struct homi_nvme *nvme, u32 *pairs)
 {
+	struct nvme_command cmd = {
+		.features.opcode = nvme_admin_get_features,
+		.features.fid = cpu_to_le32(NVME_FEAT_NUM_QUEUES),
+	};
 	u32 result = 0;
 	int ret;
 
-	ret = nvme_get_features(nvme->ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
-				&result);
+	if (layout_known)
+		ret = homi_admin_ask(nvme, &cmd, NULL, &result);
+	else
+		ret = nvme_get_features(nvme->ctrl, NVME_FEAT_NUM_QUEUES, 0,
+					NULL, 0, &result);
 	if (ret)
 		return ret;
 	*pairs = min3(result & 0xffff, result >> 16, HOMI_MAX_QID - 1U) + 1;

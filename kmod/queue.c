@@ -743,14 +743,18 @@ void homi_queues_release_dma(struct homi_ctrl *ctrl)
 	mutex_unlock(&ctrl->dma_lock);
 }
 
-/* A queue that should not be at the controller; each once in a generation. */
+/*
+ * A queue that should not be at the controller; each once in a generation, and
+ * not when another reset has begun, whose end asks again.
+ */
 static struct homi_queue *homi_queue_next_undead(struct homi_ctrl *ctrl)
 {
 	struct homi_queue *q, *found = NULL;
 
 	spin_lock(&ctrl->lock);
 	list_for_each_entry(q, &ctrl->queues, entry)
-		if (q->hw == HOMI_HW_CREATED && !q->creating &&
+		if (!ctrl->nvme.shut &&
+		    q->hw == HOMI_HW_CREATED && !q->creating &&
 		    q->retried != ctrl->generation &&
 		    (q->state > HOMI_QUEUE_LIVE || q->obj.dead) &&
 		    kref_get_unless_zero(&q->obj.ref)) {

@@ -16,13 +16,8 @@ static void homi_scan_work_fn(struct work_struct *work)
 static DECLARE_WORK(homi_scan_work, homi_scan_work_fn);
 
 /* Stock is about to disable the controller: queues are lost, mappings gone. */
-static void homi_reset_quiesce(void *nvme_ctrl)
+static void homi_reset_begin(struct homi_ctrl *ctrl)
 {
-	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
-
-	homi_fault_hold();
-	if (!ctrl)
-		return;
 	spin_lock(&ctrl->lock);
 	if (ctrl->state != HOMI_CTRL_GONE) {
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
@@ -35,6 +30,16 @@ static void homi_reset_quiesce(void *nvme_ctrl)
 	/* What was on its way to stock's admin queue is there: it still runs. */
 	down_write(&ctrl->nvme.gate);
 	up_write(&ctrl->nvme.gate);
+}
+
+static void homi_reset_quiesce(void *nvme_ctrl)
+{
+	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
+
+	homi_fault_hold();
+	if (!ctrl)
+		return;
+	homi_reset_begin(ctrl);
 	homi_ctrl_put(ctrl);
 }
 
@@ -46,6 +51,12 @@ static void homi_reset_reenabled(void *nvme_ctrl)
 
 	if (!ctrl)
 		return;
+	/*
+	 * 6.1 disables a controller in a time-out while it is LIVE, and does not
+	 * do it again in the reset: homi may have met it in between.
+	 */
+	if (READ_ONCE(ctrl->state) == HOMI_CTRL_LIVE)
+		homi_reset_begin(ctrl);
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
 	ctrl->enabled_generation = generation;
@@ -77,22 +88,26 @@ static u32 homi_reset_share(void *nvme_ctrl, u32 asked, u32 got)
 }
 
 /*
- * LIVE, and not enabled since the last quiesce: it was only paused, and the lost
- * queues are still there.
+ * LIVE, and not enabled since the last quiesce, or since homi met it: it was only
+ * paused, and the lost queues are still there.
  */
 static void homi_reset_resumed(void *nvme_ctrl)
 {
 	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
 	bool paused;
 
-	if (!ctrl)
+	if (!ctrl) {
+		queue_work(homi_wq, &homi_scan_work);
 		return;
+	}
 	spin_lock(&ctrl->lock);
 	paused = ctrl->state == HOMI_CTRL_RESETTING &&
-		 ctrl->enabled_generation != ctrl->generation;
+		 (ctrl->enabled_generation != ctrl->generation ||
+		  !ctrl->hook_generation);
 	if (paused) {
 		ctrl->enabled_generation = ctrl->generation;
 		ctrl->hook_generation = ctrl->generation;
+		homi_ctrl_open_gate(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
 	if (paused)
@@ -110,6 +125,7 @@ static void homi_reset_live(void *nvme_ctrl)
 		return;
 	spin_lock(&ctrl->lock);
 	ctrl->hook_generation = ctrl->enabled_generation;
+	homi_ctrl_open_gate(ctrl);
 	spin_unlock(&ctrl->lock);
 	homi_ctrl_went_live(ctrl);
 	homi_ctrl_put(ctrl);
