@@ -101,6 +101,9 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define nvme_quiesce_io_queues nvme_stop_queues
 #endif
 
+/* Before 6.12 a reset hands out I/O before the shadow doorbells are set. */
+#define HOMI_SHADOW_LATE (LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0))
+
 /* 7.0 gives the handler a batch to complete into */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 #define HOMI_END_IO_ARGS struct request *req, blk_status_t error

@@ -29,6 +29,8 @@ static struct {
 	int dev_nr_allocated_queues;
 	int dev_dbbuf_dbs;
 	int dev_dbbuf_eis;
+	int dev_dbbuf_dbs_dma;
+	int dev_dbbuf_eis_dma;
 	int req_flags;
 	int req_status;
 	int req_result;
@@ -55,7 +57,8 @@ int homi_nvme_load_layout(void)
 	/* The first CORE_MUST have to be there. */
 	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
 	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK };
-	enum { CTRL, ALLOCATED, DBS, EIS };
+	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST,
+	       DBS_DMA = PCI_MUST, EIS_DMA };
 	struct homi_btf_query core[] = {
 		[FLAGS] = { "nvme_request", "flags" },
 		[STATUS] = { "nvme_request", "status" },
@@ -72,6 +75,8 @@ int homi_nvme_load_layout(void)
 		[ALLOCATED] = { "nvme_dev", "nr_allocated_queues" },
 		[DBS] = { "nvme_dev", "dbbuf_dbs" },
 		[EIS] = { "nvme_dev", "dbbuf_eis" },
+		[DBS_DMA] = { "nvme_dev", "dbbuf_dbs_dma_addr" },
+		[EIS_DMA] = { "nvme_dev", "dbbuf_eis_dma_addr" },
 	};
 	unsigned int i;
 	int ret;
@@ -88,7 +93,7 @@ int homi_nvme_load_layout(void)
 	for (i = 0; i < CORE_MUST; i++)
 		if (core[i].offset < 0)
 			return -ENOENT;
-	for (i = 0; i < ARRAY_SIZE(pci); i++)
+	for (i = 0; i < PCI_MUST; i++)
 		if (pci[i].offset < 0)
 			return -ENOENT;
 	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
@@ -112,6 +117,8 @@ int homi_nvme_load_layout(void)
 	layout.dev_nr_allocated_queues = pci[ALLOCATED].offset;
 	layout.dev_dbbuf_dbs = pci[DBS].offset;
 	layout.dev_dbbuf_eis = pci[EIS].offset;
+	layout.dev_dbbuf_dbs_dma = pci[DBS_DMA].offset;
+	layout.dev_dbbuf_eis_dma = pci[EIS_DMA].offset;
 	layout_known = true;
 	return 0;
 }
@@ -420,6 +427,31 @@ static int homi_stock_shadow(struct homi_nvme *nvme, void **dbs, void **eis,
 	return 0;
 }
 
+/*
+ * Stock before 6.12 hands what a reset held up to the new queues and then tells
+ * the controller where their shadow doorbells are. Until that the controller
+ * sets no event index, so the second doorbell, or the first after it, is in the
+ * shadow only: the command is never seen, and stock gives the controller up. A
+ * reset of ours must not do that to anybody. Stock tells it again, which changes
+ * nothing.
+ */
+static void homi_stock_tell_shadow(struct homi_nvme *nvme)
+{
+	struct nvme_command cmd = { .dbbuf.opcode = nvme_admin_dbbuf };
+	void *dev = nvme->dev;
+
+	if (!HOMI_SHADOW_LATE || !dev || layout.dev_dbbuf_dbs_dma < 0 ||
+	    layout.dev_dbbuf_eis_dma < 0 ||
+	    !READ_ONCE(*(void **)(dev + layout.dev_dbbuf_dbs)))
+		return;
+	cmd.dbbuf.prp1 = cpu_to_le64(*(dma_addr_t *)(dev +
+						     layout.dev_dbbuf_dbs_dma));
+	cmd.dbbuf.prp2 = cpu_to_le64(*(dma_addr_t *)(dev +
+						     layout.dev_dbbuf_eis_dma));
+	/* As stock does, where stock does; what that fails with it meets too. */
+	nvme_submit_sync_cmd(nvme->admin_q, &cmd, NULL, 0);
+}
+
 static int homi_stock_reset(struct homi_nvme *nvme)
 {
 	return nvme_reset_ctrl(nvme->ctrl);
@@ -570,6 +602,7 @@ const struct homi_nvme_ops homi_nvme_stock_ops = {
 	.grant = homi_stock_grant,
 	.kernel_queues = homi_stock_kernel_queues,
 	.shadow = homi_stock_shadow,
+	.tell_shadow = homi_stock_tell_shadow,
 	.reset = homi_stock_reset,
 	.find_ns = homi_stock_find_ns,
 	.find_ns_by_bdev = homi_stock_find_ns_by_bdev,

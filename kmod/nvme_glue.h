@@ -66,6 +66,8 @@ struct homi_nvme_ns {
  * @kernel_queues: most I/O queues that stock could ever take; -errno
  * @shadow: the shadow doorbell and event index buffers as they are now, and
  *	their length in bytes; both NULL when off. -errno if that can't be told.
+ * @tell_shadow: stock has enabled the controller and not made its queues: have
+ *	it know the shadow doorbells, where stock would be late with that
  * @reset: schedule a controller reset
  * @find_ns: the namespace @nsid, or with @next the first one >= @nsid
  * @find_ns_by_bdev: the namespace of this controller that @bdev's disk is, or
@@ -81,6 +83,7 @@ struct homi_nvme_ops {
 	int (*kernel_queues)(struct homi_nvme *nvme, u32 *queues);
 	int (*shadow)(struct homi_nvme *nvme, void **dbs, void **eis,
 		      size_t *len);
+	void (*tell_shadow)(struct homi_nvme *nvme);
 	int (*reset)(struct homi_nvme *nvme);
 	int (*find_ns)(struct homi_nvme *nvme, u32 nsid, bool next,
 		       struct homi_nvme_ns *ns);

@@ -83,6 +83,7 @@ static u32 homi_reset_share(void *nvme_ctrl, u32 asked, u32 got)
 	if (!ctrl)
 		return min(asked, got);
 	got = homi_reserve_share(ctrl, asked, got);
+	ctrl->ops->tell_shadow(&ctrl->nvme);
 	homi_ctrl_put(ctrl);
 	return got;
 }

@@ -156,6 +156,10 @@ static int homi_mock_grant(struct homi_nvme *nvme, u32 *pairs)
 	return ret;
 }
 
+static void homi_mock_tell_shadow(struct homi_nvme *nvme)
+{
+}
+
 static int homi_mock_kernel_queues(struct homi_nvme *nvme, u32 *queues)
 {
 	*queues = to_mock(nvme)->kernel_queues;
@@ -203,6 +207,7 @@ static const struct homi_nvme_ops homi_mock_ops = {
 	.admin = homi_mock_admin,
 	.identify = homi_mock_identify,
 	.grant = homi_mock_grant,
+	.tell_shadow = homi_mock_tell_shadow,
 	.kernel_queues = homi_mock_kernel_queues,
 	.shadow = homi_mock_shadow,
 	.reset = homi_mock_ask_reset,
