@@ -44,6 +44,11 @@ static bool homi_extent_is_busy(struct homi_object *obj)
 	       atomic_read(&obj->ctx->dma_users) > 0;
 }
 
+static bool homi_extent_bars_queues(struct homi_object *obj)
+{
+	return to_extent(obj)->write;
+}
+
 static size_t homi_extent_region_size(struct homi_object *obj,
 				      enum homi_region region)
 {
@@ -76,6 +81,7 @@ static bool homi_extent_has_news(struct homi_object *obj)
 static const struct homi_object_ops homi_extent_ops = {
 	.has_news = homi_extent_has_news,
 	.is_busy = homi_extent_is_busy,
+	.bars_queues = homi_extent_bars_queues,
 	.revoke = homi_extent_end,
 	.free = homi_extent_free,
 	.region_size = homi_extent_region_size,
@@ -403,6 +409,11 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 {
 	int ret;
 
+	/* Who tries again and again must not sync what is being written. */
+	if (homi_extent_is_open(e, file_inode(file))) {
+		cmd->out_reason = homi_extent_rival(e);
+		return -EAGAIN;
+	}
 	/* Most of the writing back is done before anybody has to wait for us. */
 	ret = vfs_fsync(file, 0);
 	if (!ret)
@@ -447,7 +458,14 @@ static int homi_extent_grant_write(struct homi_extent_obj *e,
 	file = homi_extent_file(e);
 	if (!file)
 		return -ENODEV;
-	ret = vfs_fsync(file, 0);
+	ret = 0;
+	/* Nor have its times told of what is not written. */
+	if (homi_extent_is_open(e, file_inode(file))) {
+		cmd->out_reason = homi_extent_rival(e);
+		ret = -EAGAIN;
+	}
+	if (!ret)
+		ret = vfs_fsync(file, 0);
 	/* Before there is a lease, which this might break. */
 	if (!ret)
 		ret = homi_extent_modify(file);

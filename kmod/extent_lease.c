@@ -121,8 +121,13 @@ static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
 	return ret;
 }
 
-/* By anybody who should not have it, us not counted. */
-static bool homi_extent_is_open(struct homi_extent_obj *e, struct inode *inode)
+/**
+ * homi_extent_is_open - has anybody the file open who should not?
+ * @e: an EXTENT; if it is to be written to it has the file open itself
+ * @inode: its file
+ */
+bool homi_extent_is_open(const struct homi_extent_obj *e,
+			 const struct inode *inode)
 {
 	if (!e->write)
 		return inode_is_open_for_write(inode);

@@ -178,7 +178,8 @@ struct homi_ctrl {
  * @objects: id to struct homi_object, published or not yet
  * @lock: guards which ids are visible, and @dma_users going up
  * @dma_users: queues of this file that the controller may still act on
- * @revoking: recalls that hold off new queues; guarded by @lock
+ * @revoking: recalls, and ends of EXTENTs, that hold off new queues; guarded by
+ *	@lock
  * @map_lock: see above
  * @inode: private, so that all mappings of this file have one address_space
  * @park: page that doorbell mappings of lost queues lead to
@@ -236,6 +237,7 @@ enum homi_region {
  * @has_news: has what an eventfd tells of happened already? Called with
  *	ctrl->lock held. NULL: nothing ever happens to it.
  * @is_busy: may it not be destroyed now? Called with ctx->lock held.
+ * @bars_queues: must no queue be made from @is_busy to the end of @revoke?
  * @revoke: the id is gone: stop all use. May sleep. Called once, without locks.
  * @release_dma: the function is off the bus: give back all DMA memory. Called
  *	with ctrl->dma_lock held, once or more often, before or without @revoke.
@@ -247,6 +249,7 @@ enum homi_region {
 struct homi_object_ops {
 	bool (*has_news)(struct homi_object *obj);
 	bool (*is_busy)(struct homi_object *obj);
+	bool (*bars_queues)(struct homi_object *obj);
 	void (*revoke)(struct homi_object *obj);
 	void (*release_dma)(struct homi_object *obj);
 	void (*free)(struct homi_object *obj);

@@ -178,6 +178,12 @@ void homi_ctx_zap_all(struct homi_ctx *ctx)
 	unmap_mapping_range(ctx->inode->i_mapping, 0, 0, 1);
 }
 
+/* Between the look for queues and the end of it none may be made. */
+static bool homi_object_bars_queues(struct homi_object *obj)
+{
+	return obj->ops->bars_queues && obj->ops->bars_queues(obj);
+}
+
 /*
  * Take @obj out of the table and give back its DMA memory. Both happen under
  * ctx->lock, so that removal of the device finds each object either in the
@@ -196,6 +202,8 @@ static int homi_object_unlink(struct homi_object *obj, bool even_busy)
 		ret = -EBUSY;
 	if (!ret) {
 		xa_erase(&ctx->objects, obj->id);
+		if (homi_object_bars_queues(obj))
+			ctx->revoking++;
 		if (obj->type == HOMI_OBJ_MEM) {
 			mutex_lock(&ctx->ctrl->dma_lock);
 			obj->ops->release_dma(obj);
@@ -208,6 +216,7 @@ static int homi_object_unlink(struct homi_object *obj, bool even_busy)
 
 static int homi_object_end(struct homi_object *obj, bool even_busy)
 {
+	struct homi_ctx *ctx = obj->ctx;
 	int ret = homi_object_unlink(obj, even_busy);
 
 	if (ret)
@@ -216,6 +225,8 @@ static int homi_object_end(struct homi_object *obj, bool even_busy)
 		homi_object_kill_maps(obj);
 	if (obj->ops->revoke)
 		obj->ops->revoke(obj);
+	if (homi_object_bars_queues(obj))
+		homi_ctx_revoke_end(ctx);
 	homi_object_put(obj);
 	return 0;
 }

@@ -45,8 +45,8 @@
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
  *  - EAGAIN: the controller is resetting, a recall is deleting the queues of
- *    this open file, or the wanted file is held by a conflicting user; try again
- *    later
+ *    this open file, an EXTENT to write to is ending, or the wanted file is held
+ *    by a conflicting user; try again later
  *  - EBUSY: the object is in use by another object or mapping
  *  - EMSGSIZE: the buffer is too small; the needed count was written back
  *  - EOPNOTSUPP: known, but not possible here; out_reason says why where the
