@@ -46,6 +46,7 @@ struct homi_pump {
 	uint32_t busy;
 	int broken;
 	int stop;		/* why no more commands are sent */
+	int refused;		/* by the receiver */
 
 	/* the read or write that runs */
 	const struct homi_pump_source *source;
@@ -194,9 +195,9 @@ static void hand_out(struct homi_pump *pump, uint32_t i)
 
 	if (!pump->stop) {
 		if (!pump->fetch)
-			pump->stop = pump->deliver(pump->arg, slot->offset,
-						   buffer_of(pump, i) + slot->skip,
-						   slot->length);
+			pump->stop = pump->refused =
+				pump->deliver(pump->arg, slot->offset,
+					      buffer_of(pump, i) + slot->skip, slot->length);
 		pump->stats.bytes += slot->length;
 		if (slot->hole)
 			pump->stats.hole_bytes += slot->length;
@@ -417,6 +418,9 @@ static int tick(struct homi_pump *pump)
 	pump->ticked = pump->completions;
 	if (ret < 0)
 		return ret;
+	/* Not of what is through. */
+	if (ret && !pump->stop && (pump->busy || pump->pos < pump->end))
+		pump->stop = -ret;
 	if (!any_overdue(pump))
 		pump->overdue = 0;
 	else if (pump->overdue++)
@@ -474,6 +478,7 @@ static int begin(struct homi_pump *pump, const struct homi_pump_source *source, 
 	pump->end = (pump->to + block - 1) / block * block;
 	pump->record = source->count;
 	pump->stop = 0;
+	pump->refused = 0;
 	pump->overdue = 0;
 	pump->spins = 0;
 	pump->tick_ns = clock_ns();
@@ -486,7 +491,8 @@ static int run_all(struct homi_pump *pump)
 
 	if (ret) {
 		pump->broken = ret;
-		return ret;
+		/* What the receiver said is the caller's business, whatever came then. */
+		return pump->refused ? pump->refused : ret;
 	}
 	/* Nothing is in flight, so each slot was handed out and is free. */
 	return pump->stop;

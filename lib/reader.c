@@ -7,6 +7,8 @@
 
 #include <homi/reader.h>
 
+#include "internal.h"
+
 #define RETRY_NS	20000000
 /* Resets that an ordered read sits out one after the other without a byte read */
 #define RESUMES		5
@@ -21,15 +23,23 @@ struct homi_reader {
 	int lost;		/* has_queue, to be made anew */
 	struct homi_pump_stats stats;
 	const struct homi_extents *extents;
+	struct homi_file *files;	/* that are open */
 };
 
 static int check(void *arg, int idle)
 {
 	struct homi_reader *reader = arg;
+	uint32_t state = homi_extent_get_state(reader->extents->table);
+	int ret;
 
-	if (homi_extent_get_state(reader->extents->table) != HOMI_EXTENT_VALID)
+	if (state > HOMI_EXTENT_RECALLED)
 		return -ESTALE;
-	return idle ? homi_queue_check(reader->dev, &reader->queue) : 0;
+	ret = idle ? homi_queue_check(reader->dev, &reader->queue) : 0;
+	if (ret)
+		return ret;
+	homi_files_give_way(reader->files, 0);
+	/* Who is asked for the blocks has time to end what is in flight. */
+	return state == HOMI_EXTENT_RECALLED ? ESTALE : 0;
 }
 
 static int close_queue(struct homi_reader *reader)
@@ -196,6 +206,19 @@ static void add_stats(struct homi_reader *reader)
 		lose_queue(reader);
 }
 
+/*
+ * A controller may complete what was in flight when the queue was deleted under
+ * it, by a fence or an administrator: that is no error of the drive's.
+ */
+static int judge(struct homi_reader *reader, int ret)
+{
+	if (ret != -EIO || !reader->pump ||
+	    homi_queue_check(reader->dev, &reader->queue) != -ESTALE)
+		return ret;
+	lose_queue(reader);
+	return -ESTALE;
+}
+
 static int read_once(struct homi_reader *reader, const struct homi_pump_source *source,
 		     uint64_t offset, uint64_t length, unsigned int flags,
 		     homi_deliver_fn deliver, void *arg)
@@ -206,7 +229,7 @@ static int read_once(struct homi_reader *reader, const struct homi_pump_source *
 		return ret;
 	ret = homi_pump_read(reader->pump, source, offset, length, flags, deliver, arg);
 	add_stats(reader);
-	return ret;
+	return judge(reader, ret);
 }
 
 static struct homi_pump_source source_of(const struct homi_extent_table *table)
@@ -259,6 +282,7 @@ int homi_reader_write(struct homi_reader *reader, const struct homi_extents *ext
 		return ret;
 	ret = homi_pump_write(reader->pump, &target, offset, length, fetch, arg);
 	add_stats(reader);
+	ret = judge(reader, ret);
 	/* Who took the blocks may have done so before the last command. */
 	if (!ret && homi_extent_get_state(extents->table) > HOMI_EXTENT_RECALLED)
 		ret = -ESTALE;
@@ -268,6 +292,16 @@ int homi_reader_write(struct homi_reader *reader, const struct homi_extents *ext
 void homi_reader_get_stats(const struct homi_reader *reader, struct homi_pump_stats *stats)
 {
 	*stats = reader->stats;
+}
+
+struct homi_file **homi_reader_files(struct homi_reader *reader)
+{
+	return &reader->files;
+}
+
+int homi_reader_rest(struct homi_reader *reader)
+{
+	return close_queue(reader);
 }
 
 int homi_reader_close(struct homi_reader *reader)

@@ -492,6 +492,33 @@ static const char *lost_case(struct rig *rig)
 	return NULL;
 }
 
+static int asked_for_at_work(void *arg, int idle)
+{
+	int *calls = arg;
+
+	(void)idle;
+	return (*calls)++ ? 0 : ESTALE;
+}
+
+/* What is in flight is waited for, so the queue can be used again. */
+static const char *asked_for_case(struct rig *rig)
+{
+	struct taker t = { .slow_us = 3000 };
+	struct homi_pump_stats stats;
+	int calls = 0;
+
+	homi_pump_free(rig->pump);
+	rig->config.check = asked_for_at_work;
+	rig->config.check_arg = &calls;
+	TAP_MUST(!homi_pump_new(&rig->pump, &rig->config));
+	TAP_MUST(read_with(rig, &t, 0) == -ESTALE && calls > 0);
+	homi_pump_get_stats(rig->pump, &stats);
+	TAP_MUST(!t.wrong && stats.bytes > 0 && stats.bytes == t.next);
+	TAP_MUST(stats.bytes < rig->source.file_size);
+	TAP_MUST(!homi_pump_is_broken(rig->pump) && homi_ring_outstanding(&rig->ring) == 0);
+	return read_range(rig, 0, UINT64_MAX, false);
+}
+
 static const char *stopped_case(struct rig *rig)
 {
 	struct taker t = { .stop_after = 5 };
@@ -616,6 +643,7 @@ int main(void)
 	tap_try(with_rig(&large, dropped_among_others_case),
 		"it times out while others complete");
 	tap_try(with_rig(&plain, lost_case), "a queue that is lost is noticed when nothing moves");
+	tap_try(with_rig(&large, asked_for_case), "what is asked for is given up without a loss");
 	tap_try(with_rig(&plain, stopped_case), "the receiver can stop it");
 	tap_try(with_rig(&plain, uncovered_case), "extents that end too early are refused");
 	tap_try(foreign_cid(), "a completion of no command is a protocol error");

@@ -35,9 +35,11 @@ extern "C" {
  * @chunk: bytes in one command, 0: HOMI_PUMP_CHUNK; cut to what the limits allow
  * @max_transfer: the controller's limit (MDTS) in bytes, 0: none
  * @timeout_ms: how long a command may take, 0: HOMI_PUMP_TIMEOUT_MS
- * @check: called about every 10 ms of waiting or working; what it returns if
- *	negative ends the read. @idle is not 0 if no completion came since the
- *	last call. May be NULL.
+ * @check: called about every 10 ms of waiting or working. Negative: the read ends
+ *	at once with that, commands in flight or not. Positive: nothing more is
+ *	sent, what is in flight is waited for, and the read ends with the negative
+ *	of it. @idle is not 0 if no completion came since the last call. May be
+ *	NULL.
  * @check_arg: for @check
  */
 struct homi_pump_config {

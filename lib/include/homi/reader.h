@@ -67,6 +67,9 @@ int homi_reader_write(struct homi_reader *reader, const struct homi_extents *ext
 /** homi_reader_get_stats - of the last read, also of one that failed */
 void homi_reader_get_stats(const struct homi_reader *reader, struct homi_pump_stats *stats);
 
+/** homi_reader_rest - deletes the queue until the reader is used again; 0 if all went well */
+int homi_reader_rest(struct homi_reader *reader);
+
 /** homi_reader_close - deletes the queue and frees the memory; 0 if all went well */
 int homi_reader_close(struct homi_reader *reader);
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LIB_INTERNAL_H
+#define LIB_INTERNAL_H
+
+#include <homi/file.h>
+
+/* The open files of a reader, linked in file.c */
+struct homi_file **homi_reader_files(struct homi_reader *reader);
+
+/*
+ * Files that somebody wants are given back, beside the one that is at work: those
+ * that are read, of which nothing is in flight; with @all also those that are
+ * written to, which takes the reader's queue.
+ */
+void homi_files_give_way(struct homi_file *files, int all);
+
+#endif /* LIB_INTERNAL_H */
