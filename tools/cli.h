@@ -27,6 +27,7 @@ struct options {
 	const char *from;	/* -I, or NULL */
 	bool json;
 	bool dry_run;
+	uint32_t recalls;	/* -c, or 0 */
 	int progress;		/* 1 yes, 0 no, -1 if stderr is a terminal */
 	struct homi_reader_options reader;
 	int count;		/* operands */
@@ -52,6 +53,7 @@ int cmd_prepare(const struct options *opt);
 int cmd_verify(const struct options *opt);
 int cmd_reserve(const struct options *opt);
 int cmd_revoke(const struct options *opt);
+int cmd_watch(const struct options *opt);
 
 /* --- out.c --- */
 

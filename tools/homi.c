@@ -27,6 +27,8 @@ static const struct command commands[] = {
 	  cmd_prepare },
 	{ "verify", "FILE...", "drp", "read files through a queue and by pread, and compare", 1, -1,
 	  cmd_verify },
+	{ "watch", "FILE...", "dw", "hold files, and tell when somebody else wants them", 1, -1,
+	  cmd_watch },
 	{ "reserve", "CONTROLLER COUNT", "",
 	  "have the nvme driver leave COUNT queues to homi; 0 gives them back", 2, 2, cmd_reserve },
 	{ "revoke", "CONTROLLER", "n", "list who holds queues, and take all of them back", 1, 1,
@@ -57,6 +59,8 @@ static const struct choice {
 	  "-I, --from=FILE       the data, - is stdin; default: stdin" },
 	{ { "dry-run", no_argument, NULL, 'n' }, 'n',
 	  "-n, --dry-run         only list" },
+	{ { "count", required_argument, NULL, 'c' }, 'w',
+	  "-c, --count=N         end after so many recalls; default: when it is told to" },
 	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
 	  "    --depth=N         commands in flight, default 128" },
 	{ { "bs", required_argument, NULL, OPT_BS }, 'r',
@@ -148,6 +152,8 @@ static int parse_one(struct options *opt, int letter)
 	case 'n':
 		opt->dry_run = true;
 		return 0;
+	case 'c':
+		return parse_number(optarg, "--count", UINT32_MAX, &opt->recalls);
 	case OPT_DEPTH:
 		return parse_number(optarg, "--depth", 65535, &opt->reader.depth);
 	case OPT_BS:
@@ -176,7 +182,7 @@ static int parse(const struct command *cmd, struct options *opt, int argc, char 
 	for (i = 0; i < COUNT(choices); i++)
 		if (takes(cmd, &choices[i]))
 			options[n++] = choices[i].option;
-	while ((letter = getopt_long(argc, argv, "o:hd:O:I:n", options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "o:hd:O:I:nc:", options, NULL)) != -1) {
 		for (i = 0; i < n && options[i].val != letter; i++)
 			;
 		if (letter == '?' || i == n)

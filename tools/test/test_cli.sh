@@ -121,7 +121,8 @@ gives_way() {
 
 	mkfifo "$tmp/pipe"
 	exec 8<>"$tmp/pipe"
-	"$homi" read "$file" -O "$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
+	# With more in flight all could be there before it is wanted back.
+	"$homi" read --bs 4k --depth 2 "$file" -O "$tmp/pipe" >"$tmp/out" 2>"$tmp/err" &
 	status=$!
 	sleep 1
 	{ sleep 1; exec timeout 20 cat <&8 >/dev/null; } &
@@ -132,6 +133,46 @@ gives_way() {
 	kill %% 2>/dev/null
 	rm "$tmp/pipe"
 	[ $status = 5 ] && grep -q "wants the file" "$tmp/err"
+}
+
+# Held by one, seen by another, given to a writer at once, and held again.
+watches() {
+	local file=$1 status watcher
+
+	"$homi" watch -c 2 -o json "$file" >"$tmp/watch" 2>"$tmp/err" &
+	watcher=$!
+	for i in $(seq 100); do
+		[ ! -s "$tmp/watch" ] || break
+		sleep 0.1
+	done
+	gives 0 extents -o json "$file" && json ".generation > 0 and (.holders | length) == 1 and
+		.holders[0].pid == $watcher and .holders[0].delegation and
+		(.holders[0].writes | not) and (.holders[0].recalled | not)" || { kill $watcher; return 1; }
+	timeout 20 dd if=/dev/urandom of="$file" bs=4096 count=1 conv=notrunc,fsync status=none ||
+		{ kill $watcher; return 1; }
+	for i in $(seq 100); do
+		[ "$(grep -c held "$tmp/watch")" != 2 ] || break
+		sleep 0.1
+	done
+	cp "$file" "$tmp/copy" && timeout 20 dd if="$tmp/copy" of="$file" bs=1M status=none ||
+		{ kill $watcher; return 1; }
+	wait $watcher
+	status=$?
+	jq -s -c 'map(.event)' "$tmp/watch" >"$tmp/out"
+	[ $status = 0 ] && [ "$(cat "$tmp/out")" = '["held","recalled","held","recalled"]' ] &&
+		jq -e -s '.[2].changed == 0 and .[1].generation > .[0].generation' "$tmp/watch" >/dev/null
+}
+# It ends when it is told to, and holds nobody up after that.
+watch_ends() {
+	local watcher
+
+	"$homi" watch "$1" >"$tmp/out" 2>"$tmp/err" &
+	watcher=$!
+	for i in $(seq 100); do
+		[ ! -s "$tmp/out" ] || break
+		sleep 0.1
+	done
+	kill "$watcher" && wait "$watcher" && grep -q "held, generation" "$tmp/out"
 }
 
 survives_resets() {
@@ -328,10 +369,14 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	writes "$dir"
 	check "a file that is being written: $dir" refused_writer "$dir/cli/tail"
 	check "gives way to a writer: $dir" gives_way "$dir/cli/tail"
+	check "watch: $dir" watches "$dir/cli/tail"
+	check "watch ends: $dir" watch_ends "$dir/cli/tail"
 done
 check "a file elsewhere: status 3" gives 3 read /proc/self/status
 check "a directory: status 3" gives 3 read "$HOMI_EXT4"
 check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
+check "watch, nothing that can be: status 3" gives 3 watch "$HOMI_EXT4/cli/one" /proc/self/status
+check "watch, -c 0: status 2" gives 2 watch -c 0 "$HOMI_EXT4/cli/one"
 check "no such controller: status 3" gives 3 read -d nvme99 "$HOMI_EXT4/cli/one"
 check "the file onto itself: status 2" gives 2 read -O "$HOMI_EXT4/cli/one" "$HOMI_EXT4/cli/one"
 head -c 30000000 /dev/urandom >"$HOMI_EXT4/cli/large"
