@@ -335,16 +335,21 @@ static u32 homi_ctrl_reach(struct homi_ctrl *ctrl)
 	return qid - 1;
 }
 
-/* The grant, which a reset may change. Positive: an NVMe status. */
-static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u32 *granted)
+/*
+ * The grant, which a reset may change. Positive: an NVMe status. EAGAIN: stock
+ * has begun another reset, whose end asks anew; homi is about to hear of it.
+ */
+static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u64 generation,
+				u32 *granted)
 {
 	int try, ret;
 
-	for (try = 0; try < 5; try++) {
+	for (try = 0; try < 100; try++) {
 		ret = ctrl->ops->grant(&ctrl->nvme, granted);
-		if (ret != -EAGAIN || homi_ctrl_is_gone(ctrl))
+		if (ret != -EAGAIN || homi_ctrl_is_gone(ctrl) ||
+		    READ_ONCE(ctrl->generation) != generation)
 			break;
-		msleep(200);
+		msleep(20);
 	}
 	return ret;
 }
@@ -363,7 +368,7 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
 	spin_unlock(&ctrl->lock);
-	ret = homi_ctrl_read_grant(ctrl, &granted);
+	ret = homi_ctrl_read_grant(ctrl, generation, &granted);
 	spin_lock(&ctrl->lock);
 	live = ctrl->state == HOMI_CTRL_RESETTING &&
 	       ctrl->generation == generation &&
