@@ -410,12 +410,10 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 	int ret;
 
 	/* Who tries again and again must not sync what is being written. */
-	if (homi_extent_is_open(e, file_inode(file))) {
-		cmd->out_reason = homi_extent_rival(e);
-		return -EAGAIN;
-	}
+	ret = homi_extent_check_open(e, file_inode(file), &cmd->out_reason);
 	/* Most of the writing back is done before anybody has to wait for us. */
-	ret = vfs_fsync(file, 0);
+	if (!ret)
+		ret = vfs_fsync(file, 0);
 	if (!ret)
 		ret = homi_extent_open(e, file, &cmd->out_reason);
 	if (!ret)
@@ -458,12 +456,8 @@ static int homi_extent_grant_write(struct homi_extent_obj *e,
 	file = homi_extent_file(e);
 	if (!file)
 		return -ENODEV;
-	ret = 0;
 	/* Nor have its times told of what is not written. */
-	if (homi_extent_is_open(e, file_inode(file))) {
-		cmd->out_reason = homi_extent_rival(e);
-		ret = -EAGAIN;
-	}
+	ret = homi_extent_check_open(e, file_inode(file), &cmd->out_reason);
 	if (!ret)
 		ret = vfs_fsync(file, 0);
 	/* Before there is a lease, which this might break. */

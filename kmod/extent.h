@@ -117,8 +117,8 @@ int homi_lease_prepare(struct homi_extent_obj *e, bool write);
 void homi_lease_free(struct homi_extent_obj *e);
 struct file *homi_extent_file(struct homi_extent_obj *e);
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason);
-bool homi_extent_is_open(const struct homi_extent_obj *e,
-			 const struct inode *inode);
+int homi_extent_check_open(const struct homi_extent_obj *e,
+			   const struct inode *inode, u32 *reason);
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason);
 int homi_extent_ack(struct homi_extent_obj *e, u64 generation);

@@ -121,18 +121,29 @@ static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
 	return ret;
 }
 
-/**
- * homi_extent_is_open - has anybody the file open who should not?
- * @e: an EXTENT; if it is to be written to it has the file open itself
- * @inode: its file
- */
-bool homi_extent_is_open(const struct homi_extent_obj *e,
-			 const struct inode *inode)
+/* By anybody who should not have it, us not counted. */
+static bool homi_extent_is_open(const struct homi_extent_obj *e,
+				const struct inode *inode)
 {
 	if (!e->write)
 		return inode_is_open_for_write(inode);
 	return atomic_read(&inode->i_writecount) != 1 ||
 	       atomic_read(&inode->i_readcount);
+}
+
+/**
+ * homi_extent_check_open - -EAGAIN if anybody has the file open who should not
+ * @e: an EXTENT; if it is to be written to it has the file open itself
+ * @inode: its file
+ * @reason: out: enum homi_reason
+ */
+int homi_extent_check_open(const struct homi_extent_obj *e,
+			   const struct inode *inode, u32 *reason)
+{
+	if (!homi_extent_is_open(e, inode))
+		return 0;
+	*reason = homi_extent_rival(e);
+	return -EAGAIN;
 }
 
 /**
@@ -158,10 +169,8 @@ int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 	 */
 	smp_mb();
 	if ((!ret || (e->write && ret == -EAGAIN)) &&
-	    homi_extent_is_open(e, inode)) {
-		*reason = homi_extent_rival(e);
+	    homi_extent_check_open(e, inode, reason))
 		return -EAGAIN;
-	}
 	if (ret || strcmp(inode->i_sb->s_type->name, "xfs"))
 		return ret;
 	return homi_lease_take(&e->layout, FL_LAYOUT, F_RDLCK, reason);
