@@ -39,14 +39,6 @@ struct patience {
 	unsigned int losses;
 };
 
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 static struct patience patience_of(const struct homi_file *file)
 {
 	return (struct patience){ .left_ns = file->wait_ms * 1000000ull };
@@ -54,7 +46,7 @@ static struct patience patience_of(const struct homi_file *file)
 
 static void charge(struct patience *p, uint64_t since_ns)
 {
-	uint64_t ns = clock_ns() - since_ns;
+	uint64_t ns = homi_clock_ns() - since_ns;
 
 	p->left_ns = ns < p->left_ns ? p->left_ns - ns : 0;
 }
@@ -96,11 +88,10 @@ void homi_files_give_way(struct homi_file *files, int all)
 
 static void clear_event(const struct homi_file *file)
 {
-	uint64_t count;
+	eventfd_t count;
 
-	/* EAGAIN: nothing has happened. */
-	while (read(file->event, &count, sizeof(count)) < 0 && errno == EINTR)
-		;
+	/* It fails if nothing has happened. */
+	eventfd_read(file->event, &count);
 }
 
 /* Once. 0 with no table: there is nothing in the file. */
@@ -134,7 +125,7 @@ static int resolve(struct homi_file *file)
 static int may_wait(struct homi_file *file, struct patience *p, uint64_t *nap_ns)
 {
 	struct timespec nap = { .tv_nsec = (long)*nap_ns };
-	uint64_t begin = clock_ns();
+	uint64_t begin = homi_clock_ns();
 
 	if (file->flags & HOMI_FILE_NO_WAIT || !p->left_ns)
 		return 0;
@@ -158,7 +149,7 @@ static int hold(struct homi_file *file, struct patience *p)
 	if (is_held(file))
 		return 0;
 	do {
-		begin = clock_ns();
+		begin = homi_clock_ns();
 		ret = let_go(file);
 		if (!ret)
 			ret = resolve(file);
@@ -310,7 +301,7 @@ static int stretch_read(struct homi_file *file, struct stretch *s, uint64_t leng
 		if (ret || !file->extents.table)
 			return ret;
 		before = s->done;
-		begin = clock_ns();
+		begin = homi_clock_ns();
 		ret = read_on(file, s, length);
 		if (ret != -ESTALE || s->err)
 			return s->err ? s->err : ret;
@@ -375,7 +366,7 @@ int64_t homi_file_pwrite(struct homi_file *file, const void *buf, uint64_t lengt
 		ret = hold(file, &p);
 		if (ret)
 			return ret;
-		begin = clock_ns();
+		begin = homi_clock_ns();
 		file->busy = 1;
 		ret = homi_reader_write(file->reader, &file->extents, offset, length, pull, &s);
 		file->busy = 0;
@@ -394,14 +385,13 @@ int homi_file_get_event(const struct homi_file *file)
 
 int homi_file_give_way(struct homi_file *file)
 {
-	const uint64_t one = 1;
 	int ret;
 
 	clear_event(file);
 	ret = is_held(file) ? 0 : let_go(file);
 	/* To be called again */
-	if (ret && write(file->event, &one, sizeof(one)) < 0)
-		return ret;
+	if (ret)
+		eventfd_write(file->event, 1);
 	return ret;
 }
 

@@ -2,7 +2,17 @@
 #ifndef LIB_INTERNAL_H
 #define LIB_INTERNAL_H
 
+#include <time.h>
+
 #include <homi/file.h>
+
+static inline uint64_t homi_clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
 
 /* The open files of a reader, linked in file.c */
 struct homi_file **homi_reader_files(struct homi_reader *reader);

@@ -10,6 +10,8 @@
 
 #include <homi/pump.h>
 
+#include "internal.h"
+
 #define TICK_NS		10000000ull
 #define SPINS_BEFORE_SLEEP	2000
 #define SLEEP_NS	50000
@@ -64,14 +66,6 @@ struct homi_pump {
 	int overdue;
 	unsigned int spins;
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* A PRP list is one page, of whose entries some stay unused: 1 MiB for 4 KiB pages. */
 static uint32_t limit_chunk(const struct homi_pump_config *c)
@@ -286,7 +280,7 @@ static int start_flush(struct homi_pump *pump)
 
 	memset(&pump->slots[i], 0, sizeof(pump->slots[i]));
 	homi_sqe_flush(&sqe, pump->source->nsid);
-	pump->now_ns = clock_ns();
+	pump->now_ns = homi_clock_ns();
 	ret = send(pump, i, &sqe);
 	if (ret)
 		return ret;
@@ -320,7 +314,7 @@ static int start_piece(struct homi_pump *pump)
 		ret = run.hole ? -EINVAL : pump->fetch(pump->arg, begin, buffer_of(pump, i), bytes);
 		if (ret)
 			return ret;
-		pump->now_ns = clock_ns();
+		pump->now_ns = homi_clock_ns();
 	}
 	if (!run.hole) {
 		ret = post(pump, i, &run);
@@ -343,7 +337,7 @@ static void fill(struct homi_pump *pump)
 {
 	uint32_t n, most = pump->fetch ? FETCHES : pump->config.depth;
 
-	pump->now_ns = clock_ns();
+	pump->now_ns = homi_clock_ns();
 	for (n = 0; n < most; n++) {
 		int ret;
 
@@ -408,7 +402,7 @@ static int tick(struct homi_pump *pump)
 {
 	int ret = 0;
 
-	pump->now_ns = clock_ns();
+	pump->now_ns = homi_clock_ns();
 	if (pump->now_ns - pump->tick_ns < TICK_NS)
 		return 0;
 	if (pump->config.check)
@@ -481,7 +475,7 @@ static int begin(struct homi_pump *pump, const struct homi_pump_source *source, 
 	pump->refused = 0;
 	pump->overdue = 0;
 	pump->spins = 0;
-	pump->tick_ns = clock_ns();
+	pump->tick_ns = homi_clock_ns();
 	return 1;
 }
 
