@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-#define HOLDERS_MAX	64
+#define HOLDERS_MAX	64	/* more are not shown */
 
 /**
  * struct holder - a process that has leases on the file, by homi or otherwise
@@ -19,6 +19,11 @@ struct holder {
 	bool writes;
 	bool recalled;
 	int pid;
+};
+
+struct holders {
+	struct holder list[HOLDERS_MAX];
+	unsigned int count;
 };
 
 /* One line of /proc/locks, if it is a lease on the file and not our own. */
@@ -39,63 +44,69 @@ static bool parse_holder(const char *line, const struct stat *st, struct holder 
 }
 
 /* A process has several: homi takes two on XFS, three to write. */
-static unsigned int add_holder(struct holder *holders, unsigned int count, const struct holder *h)
+static void add_holder(struct holders *all, const struct holder *h)
 {
 	unsigned int i;
 
-	for (i = 0; i < count && holders[i].pid != h->pid; i++)
+	for (i = 0; i < all->count && all->list[i].pid != h->pid; i++)
 		;
 	if (i == HOLDERS_MAX)
-		return count;
-	if (i == count) {
-		holders[i] = *h;
-		return count + 1;
+		return;
+	if (i == all->count) {
+		all->list[all->count++] = *h;
+		return;
 	}
-	holders[i].delegation |= h->delegation;
-	holders[i].writes |= h->writes;
-	holders[i].recalled |= h->recalled;
-	return count;
+	all->list[i].delegation |= h->delegation;
+	all->list[i].writes |= h->writes;
+	all->list[i].recalled |= h->recalled;
 }
 
-static unsigned int find_holders(const char *path, struct holder *holders)
+static void find_holders(const char *path, struct holders *all)
 {
 	FILE *f = fopen("/proc/locks", "r");
-	unsigned int count = 0;
 	struct holder h;
 	char line[256];
 	struct stat st;
 
+	all->count = 0;
 	if (!f)
-		return 0;
+		return;
 	if (!stat(path, &st))
 		while (fgets(line, sizeof(line), f))
 			if (parse_holder(line, &st, &h))
-				count = add_holder(holders, count, &h);
+				add_holder(all, &h);
 	fclose(f);
-	return count;
 }
 
-static void holder_text(const struct holder *h)
+static void holders_text(const struct holders *all)
 {
+	const struct holder *h;
 	char name[64], path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", h->pid);
-	if (!read_line(path, name, sizeof(name)))
-		snprintf(name, sizeof(name), "?");
-	printf("held by process %d (%s), %s%s%s\n", h->pid, name,
-	       h->delegation ? "delegation" : "lease",
-	       h->writes ? ", to write" : "", h->recalled ? ", recalled" : "");
+	for (h = all->list; h < all->list + all->count; h++) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", h->pid);
+		if (!read_line(path, name, sizeof(name)))
+			snprintf(name, sizeof(name), "?");
+		printf("held by process %d (%s), %s%s%s\n", h->pid, name,
+		       h->delegation ? "delegation" : "lease",
+		       h->writes ? ", to write" : "", h->recalled ? ", recalled" : "");
+	}
 }
 
-static struct json_object *holder_json(const struct holder *h)
+static struct json_object *holders_json(const struct holders *all)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *array = json_object_new_array(), *o;
+	const struct holder *h;
 
-	add_number(o, "pid", (uint64_t)h->pid);
-	add_bool(o, "delegation", h->delegation);
-	add_bool(o, "writes", h->writes);
-	add_bool(o, "recalled", h->recalled);
-	return o;
+	for (h = all->list; h < all->list + all->count; h++) {
+		o = json_object_new_object();
+		add_number(o, "pid", (uint64_t)h->pid);
+		add_bool(o, "delegation", h->delegation);
+		add_bool(o, "writes", h->writes);
+		add_bool(o, "recalled", h->recalled);
+		json_object_array_add(array, o);
+	}
+	return array;
 }
 
 static void table_text(const struct target *target)
@@ -118,14 +129,12 @@ static void table_text(const struct target *target)
 	}
 }
 
-static void table_json(const struct target *target, const char *controller)
+static void table_json(const struct target *target, const char *controller,
+		       const struct holders *holders)
 {
 	struct json_object *top = json_object_new_object(), *all = json_object_new_array();
-	struct json_object *holders = json_object_new_array();
 	const struct homi_extent_table *table = target->extents.table;
-	struct holder holder[HOLDERS_MAX];
 	struct json_object *o;
-	unsigned int count;
 	uint64_t i;
 
 	add_string(top, "path", target->path);
@@ -136,10 +145,7 @@ static void table_json(const struct target *target, const char *controller)
 		add_number(top, "block_size", table->block_size);
 		add_number(top, "generation", table->generation);
 	}
-	count = find_holders(target->path, holder);
-	for (i = 0; i < count; i++)
-		json_object_array_add(holders, holder_json(&holder[i]));
-	json_object_object_add(top, "holders", holders);
+	json_object_object_add(top, "holders", holders_json(holders));
 	for (i = 0; table && i < table->count; i++) {
 		const struct homi_extent *e = &table->records[i];
 		bool hole = e->flags & HOMI_EXTENT_HOLE;
@@ -159,22 +165,21 @@ static void table_json(const struct target *target, const char *controller)
 
 int cmd_extents(const struct options *opt)
 {
-	struct holder holder[HOLDERS_MAX];
-	unsigned int i, count;
+	struct holders holders;
 	struct session s = { 0 };
 	struct target target;
 	struct trouble t;
 
-	count = find_holders(opt->operands[0], holder);
+	find_holders(opt->operands[0], &holders);
 	if (target_open(&target, &s, opt, opt->operands[0], false, &t)) {
 		/* They may be why. */
-		for (i = 0; !opt->json && i < count; i++)
-			holder_text(&holder[i]);
+		if (!opt->json)
+			holders_text(&holders);
 		session_close(&s);
 		return trouble_report(&t, opt);
 	}
 	if (opt->json) {
-		table_json(&target, s.name);
+		table_json(&target, s.name, &holders);
 	} else {
 		printf("%s: %llu bytes on %s", target.path, (unsigned long long)target.size,
 		       s.name);
@@ -184,8 +189,7 @@ int cmd_extents(const struct options *opt)
 			       (unsigned long long)target.extents.table->count,
 			       (unsigned long long)target.extents.table->generation);
 		putchar('\n');
-		for (i = 0; i < count; i++)
-			holder_text(&holder[i]);
+		holders_text(&holders);
 		table_text(&target);
 	}
 	target_close(&target, &s);

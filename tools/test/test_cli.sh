@@ -35,6 +35,16 @@ end() {
 	exit
 }
 
+# The next thing is there within 10 s, or goes wrong.
+wait_for() {
+	local i
+
+	for i in $(seq 100); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+}
+
 # gives STATUS ARGUMENT...: the exit status of homi; output is in $tmp/out and $tmp/err.
 gives() {
 	local want=$1 status=0
@@ -141,19 +151,13 @@ watches() {
 
 	"$homi" watch -c 2 -o json "$file" >"$tmp/watch" 2>"$tmp/err" &
 	watcher=$!
-	for i in $(seq 100); do
-		[ ! -s "$tmp/watch" ] || break
-		sleep 0.1
-	done
+	wait_for [ -s "$tmp/watch" ]
 	gives 0 extents -o json "$file" && json ".generation > 0 and (.holders | length) == 1 and
 		.holders[0].pid == $watcher and .holders[0].delegation and
 		(.holders[0].writes | not) and (.holders[0].recalled | not)" || { kill $watcher; return 1; }
 	timeout 20 dd if=/dev/urandom of="$file" bs=4096 count=1 conv=notrunc,fsync status=none ||
 		{ kill $watcher; return 1; }
-	for i in $(seq 100); do
-		[ "$(grep -c held "$tmp/watch")" != 2 ] || break
-		sleep 0.1
-	done
+	wait_for held_again
 	cp "$file" "$tmp/copy" && timeout 20 dd if="$tmp/copy" of="$file" bs=1M status=none ||
 		{ kill $watcher; return 1; }
 	wait $watcher
@@ -162,16 +166,14 @@ watches() {
 	[ $status = 0 ] && [ "$(cat "$tmp/out")" = '["held","recalled","held","recalled"]' ] &&
 		jq -e -s '.[2].changed == 0 and .[1].generation > .[0].generation' "$tmp/watch" >/dev/null
 }
+held_again() { [ "$(grep -c held "$tmp/watch")" = 2 ]; }
 # It ends when it is told to, and holds nobody up after that.
 watch_ends() {
 	local watcher
 
 	"$homi" watch "$1" >"$tmp/out" 2>"$tmp/err" &
 	watcher=$!
-	for i in $(seq 100); do
-		[ ! -s "$tmp/out" ] || break
-		sleep 0.1
-	done
+	wait_for [ -s "$tmp/out" ]
 	kill "$watcher" && wait "$watcher" && grep -q "held, generation" "$tmp/out"
 }
 
@@ -306,6 +308,7 @@ reserve_takes_and_gives() {
 	check "then there is none" [ "$(info queues_spare)" = 0 ]
 }
 
+queue_lent() { [ "$(info queues_lent)" != 0 ]; }
 # Revoked under a reader, who ends with status 5 or is through before.
 revoked() {
 	local file=$1 status=0 reader
@@ -313,10 +316,7 @@ revoked() {
 	stall 2048
 	"$homi" read --depth 2 --bs 4k "$file" >/dev/null 2>"$tmp/reader" &
 	reader=$!
-	for i in $(seq 100); do
-		[ "$(info queues_lent)" = 0 ] || break
-		sleep 0.1
-	done
+	wait_for queue_lent
 	gives 0 revoke -n -o json "$HOMI_CTRL" && json ".revoked == 0 and .holders[0].pid == $reader" || status=1
 	gives 0 revoke -o json "$HOMI_CTRL" && json ".revoked == 1 and .busy == 0" || status=1
 	stall 0

@@ -92,38 +92,54 @@ static int make_file(uint32_t version)
 	return good;
 }
 
-static const char *open_file(struct homi_file **file, unsigned int flags, uint32_t wait_ms)
+static int open_file(struct homi_file **file, unsigned int flags)
 {
-	const struct homi_file_options options = { .flags = flags, .wait_ms = wait_ms };
-	int fd = open(t.path, (flags & HOMI_FILE_WRITE ? O_PATH : O_RDONLY) | O_CLOEXEC);
+	const struct homi_file_options options = { .flags = flags };
+	int fd = open(t.path, (flags & HOMI_FILE_WRITE ? O_PATH : O_RDONLY) | O_CLOEXEC), ret;
 
-	TAP_MUST(fd >= 0);
-	TAP_MUST(!homi_file_open(file, t.reader, &t.dev, fd, &options, NULL));
+	ret = homi_file_open(file, t.reader, &t.dev, fd, &options, NULL);
 	close(fd);
-	return NULL;
+	return !ret;
 }
 
-/* A child that does what @job says until it is told enough, or killed. */
-static pid_t start(int (*job)(void))
+/* A child, t.child, that does what @job says until it is told enough, or killed. */
+static int start(int (*job)(void))
 {
-	pid_t pid;
-
 	*t.told = 0;
 	*t.seen = 0;
-	pid = fork();
-	if (pid)
-		return t.child = pid;
+	t.child = fork();
+	if (t.child)
+		return t.child > 0;
 	/* Its parent's queue is not its business. */
 	close(t.dev.fd);
 	_exit(job() ? 0 : 1);
 }
 
-static int ended_well(pid_t pid)
+/* The child's end, if it has come; with @flags 0 it is waited for. 1: a good one, -1: a bad one */
+static int child_end(int flags)
 {
 	int status;
+	pid_t pid = waitpid(t.child, &status, flags);
 
+	if (!pid)
+		return 0;
 	t.child = 0;
-	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status);
+	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status) ? 1 : -1;
+}
+
+static int ended_well(void)
+{
+	return child_end(0) == 1;
+}
+
+/* How most tests begin: a new file of one version is held, and a child is at it. */
+static const char *begin(struct homi_file **file, uint32_t version, unsigned int flags,
+			 int (*job)(void))
+{
+	TAP_MUST(make_file(version));
+	TAP_MUST(open_file(file, flags));
+	TAP_MUST(start(job));
+	return NULL;
 }
 
 /* --- reading --- */
@@ -135,14 +151,12 @@ static const char *any_range(void)
 		{ SIZE - 5, 100 }, { SIZE, 10 }, { SIZE * 3ull, 10 }, { 12345, 0 },
 	};
 	struct homi_file *file;
-	const char *wrong;
 	uint64_t *want = malloc(SIZE);
 	size_t i;
 
-	TAP_MUST(want && make_file(1));
+	TAP_MUST(want && make_file(1) && open_file(&file, 0));
 	fill(want, 1);
-	wrong = open_file(&file, 0, 0);
-	for (i = 0; !wrong && i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+	for (i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
 		uint64_t at = ranges[i][0], length = ranges[i][1];
 		uint64_t there = at < SIZE ? SIZE - at : 0, most = length < there ? length : there;
 
@@ -152,7 +166,6 @@ static const char *any_range(void)
 		TAP_MUST(most == SIZE || ((uint8_t *)t.data)[most] == 0xee);
 	}
 	free(want);
-	TAP_MUST(!wrong);
 	TAP_MUST(homi_file_pwrite(file, t.data, 4096, 0) == -EBADF);
 	TAP_MUST(homi_file_pread(file, t.data, 1, UINT64_MAX) == -EINVAL);
 	TAP_MUST(!homi_file_close(file));
@@ -163,13 +176,11 @@ static const char *any_range(void)
 static const char *empty_file(void)
 {
 	struct homi_file *file;
-	const char *wrong;
 	int fd = open(t.path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	TAP_MUST(fd >= 0);
 	close(fd);
-	wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
+	TAP_MUST(open_file(&file, 0));
 	TAP_MUST(!homi_file_get_table(file));
 	TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == 0);
 	TAP_MUST(make_file(3));
@@ -210,13 +221,10 @@ static const char *beside_a_writer(void)
 	uint32_t version, last = 1, changes = 0;
 	struct homi_file *file;
 	const char *wrong;
-	pid_t pid;
 
-	TAP_MUST(make_file(1));
-	wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
-	pid = start(rewrite);
-	TAP_MUST(pid > 0);
+	wrong = begin(&file, 1, 0, rewrite);
+	if (wrong)
+		return wrong;
 	do {
 		uint32_t before = *t.told;
 
@@ -228,7 +236,7 @@ static const char *beside_a_writer(void)
 		*t.seen = last;
 	} while (last < 1 + ROUNDS);
 	TAP_MUST(changes == ROUNDS);
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	TAP_MUST(!homi_file_close(file));
 	return NULL;
 }
@@ -261,13 +269,10 @@ static const char *in_order_beside_a_writer(void)
 	struct homi_file *file;
 	const char *wrong;
 	int rounds = 0;
-	pid_t pid;
 
-	TAP_MUST(make_file(1));
-	wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
-	pid = start(rewrite);
-	TAP_MUST(pid > 0);
+	wrong = begin(&file, 1, 0, rewrite);
+	if (wrong)
+		return wrong;
 	do {
 		struct taker taker = { 0 };
 
@@ -276,7 +281,7 @@ static const char *in_order_beside_a_writer(void)
 		rounds += taker.changes > 1;
 	} while (*t.seen < 1 + ROUNDS);
 	printf("# %d reads were broken into\n", rounds);
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	TAP_MUST(rounds > 0);
 	TAP_MUST(!homi_file_close(file));
 	return NULL;
@@ -299,17 +304,12 @@ static const char *not_waited_for(void)
 {
 	struct homi_file *file, *other = NULL;
 	const struct homi_file_options options = { .flags = HOMI_FILE_NO_WAIT };
-	const char *wrong;
 	uint32_t reason;
-	pid_t pid;
 	int fd;
 
-	TAP_MUST(make_file(1));
-	wrong = open_file(&file, HOMI_FILE_NO_WAIT, 0);
-	TAP_MUST(!wrong);
+	TAP_MUST(make_file(1) && open_file(&file, HOMI_FILE_NO_WAIT));
 	TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == SIZE);
-	pid = start(keep_open);
-	TAP_MUST(pid > 0);
+	TAP_MUST(start(keep_open));
 	/* It gets the file by the next call, which gives it up and does not wait. */
 	while (*t.told != 1) {
 		int64_t got = homi_file_pread(file, t.data, SIZE, 0);
@@ -324,7 +324,7 @@ static const char *not_waited_for(void)
 	TAP_MUST(reason == HOMI_REASON_WRITER && !other);
 	close(fd);
 	*t.told = 2;
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == SIZE);
 	TAP_MUST(version_of(t.data, 0, WORDS) == 2);
 	TAP_MUST(!homi_file_close(file));
@@ -335,25 +335,20 @@ static const char *not_waited_for(void)
 static const char *gives_way(void)
 {
 	struct homi_file *file;
-	const char *wrong;
 	struct pollfd pfd;
-	pid_t pid;
 
-	TAP_MUST(make_file(1));
-	wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
+	TAP_MUST(make_file(1) && open_file(&file, 0));
 	pfd = (struct pollfd){ .fd = homi_file_get_event(file), .events = POLLIN };
 	TAP_MUST(!homi_file_give_way(file) && homi_file_get_table(file));
 	TAP_MUST(poll(&pfd, 1, 0) == 0);
-	pid = start(keep_open);
-	TAP_MUST(pid > 0);
+	TAP_MUST(start(keep_open));
 	TAP_MUST(poll(&pfd, 1, 20000) == 1);
 	TAP_MUST(*t.told == 0);
 	TAP_MUST(!homi_file_give_way(file) && !homi_file_get_table(file));
 	while (!*t.told)
 		nap(5);
 	*t.told = 2;
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == SIZE);
 	TAP_MUST(version_of(t.data, 0, WORDS) == 2);
 	TAP_MUST(poll(&pfd, 1, 0) == 0);
@@ -383,19 +378,16 @@ static const char *under_resets(void)
 	struct homi_file *file;
 	const char *wrong;
 	unsigned int n = 0;
-	pid_t pid;
 
-	TAP_MUST(make_file(7));
-	wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
-	pid = start(reset);
-	TAP_MUST(pid > 0);
+	wrong = begin(&file, 7, 0, reset);
+	if (wrong)
+		return wrong;
 	do {
 		TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == SIZE);
 		TAP_MUST(version_of(t.data, 0, WORDS) == 7);
 		n++;
 	} while (!*t.told);
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	printf("# %u reads\n", n);
 	TAP_MUST(!homi_file_close(file));
 	return NULL;
@@ -450,17 +442,12 @@ static const char *writes_beside_a_reader(void)
 	uint64_t half = SIZE / 2;
 	struct homi_file *file;
 	uint32_t version;
-	const char *wrong;
-	int status;
-	pid_t pid;
+	int end;
 
-	TAP_MUST(make_file(1));
-	wrong = open_file(&file, HOMI_FILE_WRITE, 0);
-	TAP_MUST(!wrong);
+	TAP_MUST(make_file(1) && open_file(&file, HOMI_FILE_WRITE));
 	TAP_MUST(homi_file_pwrite(file, t.data, 100, 0) == -EINVAL);
 	TAP_MUST(homi_file_pwrite(file, t.data, 4096, SIZE) == -EINVAL);
-	pid = start(look);
-	TAP_MUST(pid > 0);
+	TAP_MUST(start(look));
 	for (version = 2; version < 2 + ROUNDS; version++) {
 		fill(t.data, version);
 		TAP_MUST(homi_file_pwrite(file, t.data, half, 0) == (int64_t)half);
@@ -472,12 +459,11 @@ static const char *writes_beside_a_reader(void)
 	}
 	*t.told = 1;
 	/* It may wait for the file in its last open. */
-	while (!waitpid(pid, &status, WNOHANG)) {
+	while (!(end = child_end(WNOHANG))) {
 		TAP_MUST(!homi_file_give_way(file));
 		nap(5);
 	}
-	t.child = 0;
-	TAP_MUST(WIFEXITED(status) && !WEXITSTATUS(status));
+	TAP_MUST(end == 1);
 	TAP_MUST(!homi_file_close(file));
 	return NULL;
 }
@@ -504,27 +490,20 @@ static int want_the_other(void)
 static const char *two_files(void)
 {
 	struct homi_file *file, *second;
-	const char *wrong;
 	char path[4200];
-	pid_t pid;
 
 	TAP_MUST(make_file(1));
 	snprintf(path, sizeof(path), "%s", t.path);
 	TAP_MUST(snprintf(t.path, sizeof(t.path), "%.4000s.other", path) > 0);
-	TAP_MUST(make_file(1));
-	wrong = open_file(&second, 0, 0);
+	TAP_MUST(make_file(1) && open_file(&second, 0));
 	snprintf(t.path, sizeof(t.path), "%.4000s", path);
-	if (!wrong)
-		wrong = open_file(&file, 0, 0);
-	TAP_MUST(!wrong);
-	pid = start(want_the_other);
-	TAP_MUST(pid > 0);
+	TAP_MUST(open_file(&file, 0) && start(want_the_other));
 	do {
 		TAP_MUST(homi_file_pread(file, t.data, SIZE, 0) == SIZE);
 	} while (version_of(t.data, 0, WORDS) != 9);
 	TAP_MUST(homi_file_pread(second, t.data, SIZE, 0) == SIZE);
 	TAP_MUST(version_of(t.data, 0, WORDS) == 9);
-	TAP_MUST(ended_well(pid));
+	TAP_MUST(ended_well());
 	TAP_MUST(!homi_file_close(second) && !homi_file_close(file));
 	return NULL;
 }
@@ -554,8 +533,7 @@ static void on(const char *mount)
 		tap_try(tests[i].run(), name);
 		if (t.child > 0) {
 			kill(t.child, SIGKILL);
-			waitpid(t.child, NULL, 0);
-			t.child = 0;
+			child_end(0);
 		}
 	}
 	unlink(t.path);
