@@ -243,7 +243,7 @@ const char *check_clean(void)
 {
 	static char text[96];
 	struct homi_ctrl_info info = { .size = sizeof(info) };
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 30000;
 	int fd, err = -ENOENT;
 
 	restore_parameters();

@@ -133,7 +133,7 @@ static void write_some(struct ring *ring, const struct area *area, const struct 
 		}
 		ring_doorbell(ring);
 		for (k = 0; k < 15; k++) {
-			ASSERT_EQ(0, ring_poll(ring, &cqe, 10000));
+			ASSERT_EQ(0, ring_poll(ring, &cqe, 30000));
 			ASSERT_EQ(0, cqe.status >> 1);
 		}
 		atomic_fetch_add(&commands, 15);

@@ -141,7 +141,7 @@ void victim_restore(struct victim *victim)
 
 void wait_no_node(const char *dev)
 {
-	uint64_t end = now_ms() + 5000;
+	uint64_t end = now_ms() + 30000;
 
 	while (!access(dev, F_OK)) {
 		ASSERT(now_ms() < end);
@@ -222,7 +222,7 @@ void victim_prove(const struct victim *victim)
 
 void umount_soon(const char *point)
 {
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 30000;
 
 	while (umount(point)) {
 		ASSERT_EQ(EBUSY, errno);

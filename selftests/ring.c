@@ -114,19 +114,12 @@ void ring_doorbell(struct ring *ring)
 		       ring->sq_tail);
 }
 
-int ring_poll(struct ring *ring, struct cqe *cqe, unsigned int ms)
+bool ring_take(struct ring *ring, struct cqe *cqe)
 {
 	volatile struct cqe *entry = &ring->cq[ring->cq_head];
-	uint64_t end = now_ms() + ms;
-	unsigned int spins = 0;
 
-	while ((entry->status & 1) != ring->cq_phase) {
-		if (++spins < 200)
-			continue;
-		if (now_ms() > end)
-			return RING_TIMEOUT;
-		usleep(50);
-	}
+	if ((entry->status & 1) != ring->cq_phase)
+		return false;
 	/* the phase before the rest of the entry */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	*cqe = *(struct cqe *)entry;
@@ -135,8 +128,28 @@ int ring_poll(struct ring *ring, struct cqe *cqe, unsigned int ms)
 		ring->cq_head = 0;
 		ring->cq_phase ^= 1;
 	}
+	return true;
+}
+
+void ring_cq_doorbell(struct ring *ring)
+{
 	write_doorbell(ring, ring->q.out_cq_db_offset, ring->q.out_cq_shadow_offset,
 		       ring->cq_head);
+}
+
+int ring_poll(struct ring *ring, struct cqe *cqe, unsigned int ms)
+{
+	uint64_t end = now_ms() + ms;
+	unsigned int spins = 0;
+
+	while (!ring_take(ring, cqe)) {
+		if (++spins < 200)
+			continue;
+		if (now_ms() > end)
+			return RING_TIMEOUT;
+		usleep(50);
+	}
+	ring_cq_doorbell(ring);
 	return 0;
 }
 
@@ -264,7 +277,7 @@ int ring_do(struct ring *ring, const struct sqe *sqe)
 	own.cid = ++cid;
 	ring_post(ring, &own);
 	ring_doorbell(ring);
-	err = ring_poll(ring, &cqe, 10000);
+	err = ring_poll(ring, &cqe, 30000);
 	if (err)
 		return err;
 	ASSERT_EQ(own.cid, cqe.cid);

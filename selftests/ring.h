@@ -65,6 +65,9 @@ int ring_recreate(struct ring *ring);
 bool ring_full(const struct ring *ring);
 void ring_post(struct ring *ring, const struct sqe *sqe);
 void ring_doorbell(struct ring *ring);
+/* A completion that is there, and for those taken the doorbell */
+bool ring_take(struct ring *ring, struct cqe *cqe);
+void ring_cq_doorbell(struct ring *ring);
 /* 0 with a completion in *cqe, or RING_TIMEOUT */
 int ring_poll(struct ring *ring, struct cqe *cqe, unsigned int ms);
 

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "files.h"
 #include "harness.h"
@@ -17,22 +18,42 @@
 
 /* --- kill -9 --- */
 
+/* A kill counts if it had thousands in flight. Else the round is one more. */
+struct kills {
+	unsigned int wanted, counted, rounds, most, least;
+};
+
+static void count_kill(struct kills *kills, unsigned int n)
+{
+	if (++kills->rounds > 10 * kills->wanted)
+		FAIL("only %u of %u kills with %u commands in flight", kills->counted,
+		     kills->rounds, IN_FLIGHT);
+	if (n < IN_FLIGHT)
+		return;
+	kills->least = kills->counted && kills->least < n ? kills->least : n;
+	kills->most = kills->most > n ? kills->most : n;
+	kills->counted++;
+}
+
+static void print_kills(const struct kills *kills)
+{
+	printf("# %u kills of %u, each with %u to %u commands in flight in %u queues of %u entries\n",
+	       kills->counted, kills->rounds, kills->least, kills->most, fx.rings, fx.depth);
+}
+
 TEST_TIMEOUT(in_flight, 240)
 {
-	unsigned int rounds = times(150, 25), i, n, least = ~0u, most = 0;
+	struct kills kills = { .wanted = times(150, 25) };
 
 	fixture_open();
-	for (i = 0; i < rounds; i++) {
+	while (kills.counted < kills.wanted) {
 		pid_t pid = victim_start(victim_busy);
 
 		usleep(seed_next(&fx.seed, 20000));
-		n = wait_in_flight();
-		victim_kill_and_check(pid);
-		least = n < least ? n : least;
-		most = n > most ? n : most;
+		wait_busy();
+		count_kill(&kills, victim_kill_and_check(pid));
 	}
-	printf("# %u kills, each with %u to %u commands in flight in %u queues of %u entries\n",
-	       rounds, least, most, fx.rings, fx.depth);
+	print_kills(&kills);
 }
 
 enum {
@@ -48,9 +69,22 @@ static const char *const phases[PHASES] = {
 
 static struct file file = { .fd = -1 };
 
+/* Where the next victim dies: how many times it gets there before, and how soon after. */
+static struct {
+	int phase;
+	unsigned int spared;
+	long ns;
+} fate;
+
+static timer_t death;
+
 static void at(int phase)
 {
+	struct itimerspec soon = { .it_value.tv_nsec = fate.ns };
+
 	atomic_store(&fx.shared->phase, phase);
+	if (phase == fate.phase && !fate.spared--)
+		ASSERT(!timer_settime(death, 0, &soon, NULL));
 }
 
 static void fault_in(const struct ring *ring)
@@ -73,9 +107,11 @@ static void call_all(void)
 	struct table table;
 	unsigned int k;
 	struct sqe sqe;
+	struct sigevent kill = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
 	pid_t pid;
 	int fd;
 
+	ASSERT(!timer_create(CLOCK_MONOTONIC, &kill, &death));
 	for (;;) {
 		at(OPEN);
 		fd = homi_open();
@@ -94,7 +130,6 @@ static void call_all(void)
 			ring_post(&rings[0], &sqe);
 		}
 		ring_doorbell(&rings[0]);
-		atomic_store(&fx.shared->full, true);
 		if (file.fd >= 0) {
 			at(RESOLVE);
 			ASSERT_EQ(0, table_resolve(&table, fd, file.fd, 0, 0));
@@ -120,24 +155,13 @@ static void call_all(void)
 	}
 }
 
-/* Returns in which phase it died. */
-static int kill_in(pid_t pid, int phase)
+/* By a timer of its own, which strikes in time where the test would not. In which phase it died. */
+static int die_in(int phase)
 {
-	uint64_t end = now_ms() + 20000;
-	struct timespec ts, until;
-
-	while (atomic_load(&fx.shared->phase) != phase)
-		ASSERT(now_ms() < end);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += seed_next(&fx.seed, 400000);
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &ts);
-	} while (ts.tv_sec < until.tv_sec ||
-		 (ts.tv_sec == until.tv_sec && ts.tv_nsec < until.tv_nsec));
-	victim_kill(pid);
-	victim_reap(pid);
+	fate.phase = phase;
+	fate.spared = seed_next(&fx.seed, 3);
+	fate.ns = 1 + seed_next(&fx.seed, 400000);
+	victim_reap(child_start(call_all));
 	return atomic_load(&fx.shared->phase);
 }
 
@@ -149,18 +173,19 @@ TEST_TIMEOUT(in_calls, 240)
 	int fd, phase;
 
 	fixture_open();
+	set_recall_ms(60000);
 	if (dir && *dir)
 		file_create(&file, dir, "death", 64 * PAGE, fx.seed);
 	for (i = 0; i < rounds; i++) {
 		phase = i % PHASES;
 		if (file.fd < 0 && phase >= RESOLVE && phase <= DESTROY_TABLE)
 			phase = CREATE;
-		died[kill_in(victim_start(call_all), phase)]++;
+		died[die_in(phase)]++;
 		check_end();
 		if (file.fd < 0)
 			continue;
 		/* A lease that is left holds up whoever wants to write. */
-		end = now_ms() + 2000;
+		end = now_ms() + 30000;
 		fd = open(file.path, O_WRONLY | O_CLOEXEC);
 		ASSERT(fd >= 0 && now_ms() < end);
 		close(fd);
@@ -207,33 +232,38 @@ static void wait_all_arrived(void)
 /* The end of either leaves the queues to the other, that of both does not. */
 TEST_TIMEOUT(grandchild_shares_descriptor, 120)
 {
-	unsigned int rounds = times(20, 4), i;
+	struct kills kills = { .wanted = times(20, 4) };
 
 	fixture_open();
 	/* The grandchild becomes this process's child when its parent dies. */
 	ASSERT(!prctl(PR_SET_CHILD_SUBREAPER, 1));
-	for (i = 0; i < rounds; i++) {
+	while (kills.counted < kills.wanted) {
 		pid_t pid = victim_start(busy_with_grandchild);
-		pid_t other = atomic_load(&fx.shared->grandchild), first, last;
+		pid_t other = atomic_load(&fx.shared->grandchild);
+		bool victim_first = kills.counted % 2;
+		unsigned int n;
 
-		wait_in_flight();
-		first = i % 2 ? other : pid;
-		last = i % 2 ? pid : other;
-		victim_kill(first);
-		if (first == pid)
+		wait_busy();
+		n = victim_kill(victim_first ? pid : other);
+		if (victim_first)
 			victim_reap(pid);
 		usleep(seed_next(&fx.seed, 5000));
 		ASSERT_EQ(fx.rings, queues_lent());
 		ASSERT(pinned_pages() >= fx.pinned + fx.slots);
-		if (first == pid)
+		if (victim_first) {
 			wait_all_arrived();
-		victim_kill(last);
+			victim_kill(other);
+		} else {
+			wait_busy();
+			n = victim_kill(pid);
+			victim_reap(pid);
+		}
 		atomic_store(&fx.shared->grandchild, 0);
-		victim_reap(last);
-		if (last == pid)
-			victim_reap(other);
+		victim_reap(other);
 		check_end();
+		count_kill(&kills, n);
 	}
+	print_kills(&kills);
 }
 
 static bool exec_keeps;
@@ -256,7 +286,7 @@ TEST_TIMEOUT(exec, 120)
 	fixture_open();
 	for (i = 0; i < rounds; i++) {
 		char path[64], comm[32];
-		uint64_t end = now_ms() + 10000;
+		uint64_t end = now_ms() + 30000;
 		pid_t pid;
 
 		exec_keeps = i % 2;
@@ -297,11 +327,12 @@ static void busy_after_sending(void)
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
 TEST_TIMEOUT(heir, 120)
 {
-	unsigned int rounds = times(20, 4), i, r;
+	struct kills kills = { .wanted = times(20, 4) };
+	unsigned int n, r;
 
 	fixture_open();
 	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
-	for (i = 0; i < rounds; i++) {
+	while (kills.counted < kills.wanted) {
 		pid_t pid = victim_start(busy_after_sending);
 		uint32_t ids[MAX_RINGS + 1], count;
 		struct dma dma = { 0 };
@@ -310,8 +341,8 @@ TEST_TIMEOUT(heir, 120)
 
 		fd = receive_fd(socks[0], ids, sizeof(ids));
 		usleep(seed_next(&fx.seed, 5000));
-		wait_in_flight();
-		victim_kill(pid);
+		wait_busy();
+		n = victim_kill(pid);
 		victim_reap(pid);
 		for (r = 0; r < fx.rings; r++) {
 			ASSERT_EQ(HOMI_QUEUE_LIVE, queue_info(fd, ids[r]).out_state);
@@ -335,5 +366,7 @@ TEST_TIMEOUT(heir, 120)
 		ASSERT_EQ(0, dma_destroy(&dma));
 		close(fd);
 		check_end();
+		count_kill(&kills, n);
 	}
+	print_kills(&kills);
 }

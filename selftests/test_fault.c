@@ -89,7 +89,7 @@ static void stock_open(struct stock *stock)
 
 static void stock_check(struct stock *stock)
 {
-	ASSERT(wait_live(ctrl_name(), 10000));
+	ASSERT(wait_live(ctrl_name(), 30000));
 	ASSERT_EQ(stock->queue_count, sysfs_number("/sys/class/nvme/%s/queue_count", ctrl_name()));
 	area_pread(&stock->area, 0, stock->again, AREA);
 	ASSERT_SAME(stock->copy, stock->again, AREA);
@@ -99,7 +99,7 @@ static void stock_check(struct stock *stock)
 static void recovered(struct stock *stock, uint64_t generation, bool reset)
 {
 	int fd = homi_open();
-	uint64_t end = now_ms() + 15000;
+	uint64_t end = now_ms() + 30000;
 	struct homi_ctrl_info info;
 	struct dma dma, list;
 	struct ring ring;
@@ -285,11 +285,11 @@ TEST_TIMEOUT(recreate, 120)
 	stock_open(&stock);
 	ring_open(&ring, fd, 16);
 	for (i = 0; i < ARRAY_SIZE(creations); i++) {
-		uint64_t end = now_ms() + 10000;
+		uint64_t end = now_ms() + 30000;
 
 		printf("# %s\n", creations[i].name);
 		ASSERT_EQ(0, reset_controller(ctrl_name()));
-		ASSERT(wait_live(ctrl_name(), 10000));
+		ASSERT(wait_live(ctrl_name(), 30000));
 		fault_set(creations[i].opcode, creations[i].mode, 1);
 		while ((err = ring_recreate(&ring)) == -EAGAIN && now_ms() < end)
 			nap_ms(2);

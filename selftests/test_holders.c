@@ -52,7 +52,7 @@ static pid_t holder(unsigned int queues, int *ready, int *go)
 		}
 		ASSERT_EQ(1, write(up[1], "r", 1));
 		must_read(down[0], &byte, 1);
-		ASSERT_EQ(queues, event_wait(event, 5000));
+		ASSERT_EQ(queues, event_wait(event, 30000));
 		ASSERT(poll_fd(mine, POLLPRI, 1000) & POLLPRI);
 		for (i = 0; i < queues; i++) {
 			ASSERT_EQ(HOMI_QUEUE_REVOKED,

@@ -308,7 +308,7 @@ static const char *need_env(const char *name)
 
 static void wait_for_device(void)
 {
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 30000;
 
 	while (access(dev_path(), F_OK)) {
 		ASSERT(now_ms() < end);

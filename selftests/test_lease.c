@@ -15,8 +15,8 @@
 #include "harness.h"
 #include "ring.h"
 
-#define LONG_MS		30000	/* recall_ms where the holder answers */
-#define SHORT_MS	1500	/* where it does not */
+#define LONG_MS		60000	/* recall_ms where the holder answers */
+#define SHORT_MS	2500	/* where it does not */
 
 static void wait_state(const struct table *table, uint32_t state, unsigned int ms)
 {
@@ -47,11 +47,11 @@ static void waits_for_destroy(const char *dir, int (*act)(const char *path))
 	table_open(&table, fd, file.fd, 0, 0);
 	generation = table.t->generation;
 	waiter_start(&waiter, act, file.path);
-	wait_state(&table, HOMI_EXTENT_RECALLED, 5000);
+	wait_state(&table, HOMI_EXTENT_RECALLED, 30000);
 	ASSERT(table.t->generation > generation);
 	ASSERT(waiter_waits(&waiter, 300));
 	ASSERT_EQ(0, table_close(&table));
-	ASSERT_EQ(0, waiter_end(&waiter, 5000, &took));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, &took));
 	ASSERT(took >= 300 && took < LONG_MS / 2);
 	/* An answer in time costs no queue. */
 	if (ring.sq)
@@ -89,7 +89,7 @@ FS_TEST(close_lets_go)
 	waiter_start(&waiter, act_open_write, file.path);
 	ASSERT(waiter_waits(&waiter, 200));
 	close(fd);
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	file_remove(&file);
 }
 
@@ -105,13 +105,13 @@ FS_TEST(nonblocking_open)
 	file_create(&file, dir, "nonblock", 4 * PAGE, 53);
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_open_write_nonblock, file.path);
-	ASSERT_EQ(EWOULDBLOCK, waiter_end(&waiter, 3000, &took));
-	ASSERT(took < 2000);
+	ASSERT_EQ(EWOULDBLOCK, waiter_end(&waiter, 30000, &took));
+	ASSERT(took < LONG_MS / 2);
 	/* It asked all the same. */
-	wait_state(&table, HOMI_EXTENT_RECALLED, 2000);
+	wait_state(&table, HOMI_EXTENT_RECALLED, 30000);
 	ASSERT_EQ(0, table_close(&table));
 	waiter_start(&waiter, act_open_write_nonblock, file.path);
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	file_remove(&file);
 }
 
@@ -127,7 +127,7 @@ FS_TEST(readers_pass)
 	file_create(&file, dir, "readers", 4 * PAGE, 54);
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_open_read, file.path);
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, &took));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, &took));
 	ASSERT_EQ(HOMI_EXTENT_VALID, table.t->state);
 	ASSERT_EQ(0, table_close(&table));
 	file_remove(&file);
@@ -152,10 +152,10 @@ FS_TEST(recall_without_answer)
 	dma_new(&dma, fd, PAGE);
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_overwrite, file.path);
-	wait_state(&table, HOMI_EXTENT_RECALLED, 1000);
+	wait_state(&table, HOMI_EXTENT_RECALLED, 30000);
 	ASSERT_EQ(HOMI_QUEUE_LIVE, queue_info(fd, ring.q.out_queue_id).out_state);
 	ASSERT(waiter_waits(&waiter, SHORT_MS / 2));
-	ASSERT_EQ(0, waiter_end(&waiter, SHORT_MS + 4000, &took));
+	ASSERT_EQ(0, waiter_end(&waiter, SHORT_MS + 30000, &took));
 	ASSERT(took >= SHORT_MS - 50);
 	ASSERT_EQ(HOMI_EXTENT_REVOKED, table.t->state);
 	ASSERT_EQ(HOMI_QUEUE_REVOKED, queue_info(fd, ring.q.out_queue_id).out_state);
@@ -197,7 +197,7 @@ FS_TEST(revoked_queue_is_dead)
 	sqe = sqe_rw(NVME_READ, &area, table_lookup(&table, 0), PAGE, &dma, 0, NULL);
 	ASSERT_EQ(0, ring_do(&ring, &sqe));
 	waiter_start(&waiter, act_overwrite, file.path);
-	ASSERT_EQ(0, waiter_end(&waiter, 5000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	memset(dma.va, 0x13, PAGE);
 	ring_post(&ring, &sqe);
 	ring_doorbell(&ring);
@@ -236,7 +236,7 @@ FS_TEST(killed_holder_lets_go)
 	ASSERT(waiter_waits(&waiter, 200));
 	ASSERT(!kill(holder, SIGKILL));
 	ASSERT_EQ(128 + SIGKILL, child_status(holder));
-	ASSERT_EQ(0, waiter_end(&waiter, 5000, &took));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, &took));
 	ASSERT(took < LONG_MS / 2);
 	file_remove(&file);
 }
@@ -259,7 +259,7 @@ FS_TEST(several_holders)
 	ASSERT_EQ(0, table_close(&first));
 	ASSERT(waiter_waits(&waiter, 200));
 	ASSERT_EQ(0, table_close(&second));
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	file_remove(&file);
 }
 
@@ -277,7 +277,7 @@ FS_TEST(killed_writer)
 	waiter_start(&waiter, act_open_write, file.path);
 	wait_state(&table, HOMI_EXTENT_RECALLED, 3000);
 	kill(waiter.pid, SIGKILL);
-	ASSERT_EQ(128 + SIGKILL, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(128 + SIGKILL, waiter_end(&waiter, 30000, NULL));
 	ASSERT_EQ(0, table_close(&table));
 	table_open(&table, fd, file.fd, 0, 0);
 	ASSERT_EQ(HOMI_EXTENT_VALID, table.t->state);
@@ -331,7 +331,7 @@ FS_TEST(users_lease_calls)
 	fcntl(file.fd, F_SETLEASE, F_UNLCK);
 	ASSERT(waiter_waits(&waiter, 100));
 	ASSERT_EQ(0, table_close(&table));
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	file_remove(&file);
 }
 
@@ -350,7 +350,7 @@ FS_TEST(close_of_the_files_descriptor)
 	waiter_start(&waiter, act_open_write, file.path);
 	ASSERT(waiter_waits(&waiter, 300));
 	ASSERT_EQ(0, table_close(&table));
-	ASSERT_EQ(0, waiter_end(&waiter, 3000, NULL));
+	ASSERT_EQ(0, waiter_end(&waiter, 30000, NULL));
 	file_remove(&file);
 }
 
@@ -373,12 +373,12 @@ static void holds_with_break_time(const char *dir, const char *seconds, unsigned
 	waited = waiter_waits(&waiter, ms);
 	err = table_close(&table);
 	if (!err)
-		err = waiter_end(&waiter, 3000, NULL);
+		err = waiter_end(&waiter, 30000, NULL);
 	set_recall_ms(200);
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_open_write, file.path);
 	if (!err)
-		err = waiter_end(&waiter, 5000, NULL);
+		err = waiter_end(&waiter, 30000, NULL);
 	ASSERT(sysfs_write(path, "45"));
 	ASSERT(waited);
 	ASSERT_EQ(0, err);
@@ -474,7 +474,7 @@ TEST(unmount)
 	table_open(&table, fd, file.fd, 0, 0);
 	close(file.fd);
 	waiter_start(&waiter, act_unmount, point);
-	ASSERT_EQ(EBUSY, waiter_end(&waiter, 5000, NULL));
+	ASSERT_EQ(EBUSY, waiter_end(&waiter, 30000, NULL));
 	table_check(&table, 0, 4 * PAGE);
 	ASSERT_EQ(0, table_close(&table));
 	ASSERT(!umount(point));

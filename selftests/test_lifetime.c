@@ -114,7 +114,8 @@ TEST(any_order_of_ends)
 	}
 	/* All leases are gone: a writer is not held up. */
 	if (file.fd >= 0) {
-		end = now_ms() + 1000;
+		set_recall_ms(60000);
+		end = now_ms() + 30000;
 		fd = open(file.path, O_WRONLY);
 		ASSERT(fd >= 0);
 		ASSERT(now_ms() < end);
@@ -144,7 +145,7 @@ static void keep_busy(int report)
 		ring_post(&ring, &sqe);
 	for (;;) {
 		ring_doorbell(&ring);
-		ASSERT_EQ(0, ring_poll(&ring, &cqe, 5000));
+		ASSERT_EQ(0, ring_poll(&ring, &cqe, 30000));
 		ring_post(&ring, &sqe);
 		if (++done == 100)
 			ASSERT_EQ(1, write(report, "x", 1));
@@ -172,7 +173,7 @@ static pid_t start_busy(void)
 
 static void wait_lent(int fd, uint32_t count)
 {
-	uint64_t end = now_ms() + 5000;
+	uint64_t end = now_ms() + 30000;
 
 	while (ctrl_info(fd).out_queues_lent != count) {
 		if (now_ms() > end)
@@ -451,7 +452,7 @@ TEST(reload)
 			ring_unmap(&set.ring);
 		close(set.fd);
 		/* The end of the last close may still be under way in a worker. */
-		for (end = now_ms() + 5000; (err = delete_module_homi()); nap_ms(10))
+		for (end = now_ms() + 30000; (err = delete_module_homi()); nap_ms(10))
 			if (now_ms() > end)
 				FAIL("delete_module: %d", err);
 		ASSERT(access(dev_path(), F_OK) < 0);
@@ -461,7 +462,7 @@ TEST(reload)
 		ASSERT(file >= 0);
 		ASSERT(!syscall(SYS_finit_module, file, "", 0));
 		close(file);
-		for (end = now_ms() + 5000; access(dev_path(), F_OK); nap_ms(10))
+		for (end = now_ms() + 30000; access(dev_path(), F_OK); nap_ms(10))
 			ASSERT(now_ms() < end);
 		fd = homi_open();
 		ASSERT_EQ(0, ctrl_info(fd).out_queues_lent);

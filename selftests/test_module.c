@@ -37,7 +37,7 @@ static void restore(void)
 	if (!access("/sys/module/homi", F_OK))
 		unload();
 	load("");
-	appears(dev_path(), 5000);
+	appears(dev_path(), 30000);
 }
 
 static void reload(const char *parameters)
@@ -77,7 +77,7 @@ TEST(no_btf)
 	int fd;
 
 	reload("no_btf=1");
-	CHECK(appears(dev_path(), 5000));
+	CHECK(appears(dev_path(), 30000));
 	fd = open(dev_path(), O_RDWR);
 	CHECK(fd >= 0);
 	CHECK(!homi_call(fd, HOMI_CTRL_INFO, &info));
@@ -96,7 +96,7 @@ TEST(no_btf)
 	}
 	/* A reset is seen without offsets too, and lived through. */
 	CHECK(!reset_controller(ctrl_name()));
-	CHECK(wait_live(ctrl_name(), 10000));
+	CHECK(wait_live(ctrl_name(), 30000));
 	CHECK(homi_call(fd, HOMI_QUEUE_CREATE, &q) < 0);
 	close(fd);
 	restore();
@@ -109,7 +109,7 @@ TEST(only)
 	pci_address(bdf, sizeof(bdf), ctrl_name());
 	snprintf(parameters, sizeof(parameters), "only=%s", bdf);
 	reload(parameters);
-	CHECK(appears(dev_path(), 5000));
+	CHECK(appears(dev_path(), 30000));
 	/* All were looked at before insmod returned. */
 	CHECK(shell("[ $(ls /dev/homi | wc -l) = 1 ]") == 0);
 	restore();

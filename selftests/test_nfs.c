@@ -147,7 +147,7 @@ static void writer_was_first(const char *dir)
 	ASSERT_EQ(-EAGAIN, extent_resolve(fd, file.fd, 0, 0, &r));
 	ASSERT_EQ(HOMI_REASON_WRITER, r.out_reason);
 	close(writer);
-	end = now_ms() + 10000;
+	end = now_ms() + 30000;
 	while ((err = extent_resolve(fd, file.fd, 0, 0, &r)) == -EAGAIN && now_ms() < end)
 		nap_ms(20);
 	ASSERT_EQ(0, err);

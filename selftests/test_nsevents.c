@@ -427,7 +427,7 @@ TEST(format_same_size)
 	{
 		struct cqe cqe;
 
-		ASSERT_EQ(0, ring_poll(&reader.ring, &cqe, 10000));
+		ASSERT_EQ(0, ring_poll(&reader.ring, &cqe, 30000));
 		ASSERT_EQ(0, cqe.status >> 1);
 	}
 	ASSERT_SAME(page, reader.dma.va, PAGE);

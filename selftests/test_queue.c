@@ -287,7 +287,7 @@ static void wrap_around(uint32_t depth)
 			ring_post(&ring, &sqe);
 		}
 		ring_doorbell(&ring);
-		ASSERT_EQ(0, ring_poll(&ring, &cqe, 10000));
+		ASSERT_EQ(0, ring_poll(&ring, &cqe, 30000));
 		ASSERT_EQ(0, cqe.status >> 1);
 		ASSERT(cqe.cid < total && !seen[cqe.cid]);
 		seen[cqe.cid] = true;

@@ -45,8 +45,8 @@ static void check_io(struct fixture *fx, struct ring *ring)
 /* POLLOUT: homi lends again. */
 static void wait_pollout(int fd)
 {
-	ASSERT(wait_live(ctrl_name(), 10000));
-	ASSERT(poll_fd(fd, POLLOUT, 10000) & POLLOUT);
+	ASSERT(wait_live(ctrl_name(), 30000));
+	ASSERT(poll_fd(fd, POLLOUT, 30000) & POLLOUT);
 }
 
 static void reset(int fd)
@@ -296,17 +296,17 @@ TEST(queue_event)
 	ASSERT_EQ(0, event_bind(fx.fd, ring.q.out_queue_id, event));
 	ASSERT_EQ(0, event_wait(event, 100));
 	reset(fx.fd);
-	ASSERT_EQ(1, event_wait(event, 1000));
+	ASSERT_EQ(1, event_wait(event, 30000));
 	ASSERT_EQ(0, event_wait(event, 50));
 	/* What has happened is told at once. */
 	ASSERT_EQ(0, event_bind(fx.fd, ring.q.out_queue_id, other));
-	ASSERT_EQ(1, event_wait(other, 1000));
+	ASSERT_EQ(1, event_wait(other, 30000));
 	ASSERT_EQ(0, ring_recreate(&ring));
 	ASSERT_EQ(0, event_wait(other, 50));
 	ASSERT_EQ(0, event_bind(fx.fd, ring.q.out_queue_id, event));
 	ASSERT_EQ(0, event_wait(event, 50));
 	reset(fx.fd);
-	ASSERT_EQ(1, event_wait(event, 1000));
+	ASSERT_EQ(1, event_wait(event, 30000));
 	ASSERT_EQ(0, event_wait(other, 50));
 	ASSERT_EQ(0, ring_recreate(&ring));
 	/* Unbound; and no news of one's own DESTROY */
@@ -331,7 +331,7 @@ TEST(file_event)
 	ASSERT_EQ(0, event_wait(event, 100));
 	reset(fd);
 	/* It began, it ended. */
-	ASSERT_EQ(2, event_wait(event, 1000));
+	ASSERT_EQ(2, event_wait(event, 30000));
 	ASSERT_EQ(POLLOUT, poll_fd(fd, POLLOUT | POLLPRI, 0));
 	ASSERT_EQ(0, event_bind(fd, 0, -1));
 	reset(fd);
@@ -391,20 +391,21 @@ FS_TEST(extent_event)
 	struct file file;
 	uint64_t took;
 
+	set_recall_ms(60000);
 	file_create(&file, dir, "event", 8 * PAGE, 3);
 	table_open(&table, fd, file.fd, 0, 0);
 	ASSERT_EQ(0, event_bind(fd, table.r.out_extent_id, event));
 	ASSERT_EQ(0, event_wait(event, 50));
 	ASSERT_EQ(0, poll_fd(fd, POLLPRI, 0));
 	waiter_start(&writer, act_open_write, file.path);
-	ASSERT_EQ(1, event_wait(event, 3000));
+	ASSERT_EQ(1, event_wait(event, 30000));
 	ASSERT_EQ(HOMI_EXTENT_RECALLED, table.t->state);
 	ASSERT_EQ(POLLPRI, poll_fd(fd, POLLPRI, 1000));
 	/* told at once to who comes late */
 	ASSERT_EQ(0, event_bind(fd, table.r.out_extent_id, event));
-	ASSERT_EQ(1, event_wait(event, 1000));
+	ASSERT_EQ(1, event_wait(event, 30000));
 	ASSERT_EQ(0, table_close(&table));
-	ASSERT_EQ(0, waiter_end(&writer, 5000, &took));
+	ASSERT_EQ(0, waiter_end(&writer, 30000, &took));
 	ASSERT_EQ(0, poll_fd(fd, POLLPRI, 0));
 	file_remove(&file);
 }
@@ -423,9 +424,9 @@ FS_TEST(extent_revoked_event)
 	table_open(&table, fd, file.fd, 0, 0);
 	ASSERT_EQ(0, event_bind(fd, table.r.out_extent_id, event));
 	waiter_start(&writer, act_open_write, file.path);
-	ASSERT_EQ(0, waiter_end(&writer, 10000, &took));
+	ASSERT_EQ(0, waiter_end(&writer, 30000, &took));
 	ASSERT_EQ(HOMI_EXTENT_REVOKED, table.t->state);
-	count = event_wait(event, 1000);
+	count = event_wait(event, 30000);
 	ASSERT_EQ(2, count);
 	ASSERT_EQ(POLLPRI, poll_fd(fd, POLLPRI, 0));
 	ASSERT_EQ(0, table_close(&table));
@@ -451,8 +452,8 @@ FS_TEST(revoked_queue)
 	ring_open(&ring, fx.fd, 8);
 	ASSERT_EQ(0, event_bind(fx.fd, ring.q.out_queue_id, event));
 	waiter_start(&writer, act_open_write, file.path);
-	ASSERT_EQ(0, waiter_end(&writer, 10000, &took));
-	ASSERT_EQ(1, event_wait(event, 1000));
+	ASSERT_EQ(0, waiter_end(&writer, 30000, &took));
+	ASSERT_EQ(1, event_wait(event, 30000));
 	ASSERT_EQ(HOMI_QUEUE_REVOKED, state_of(&ring));
 	ASSERT_EQ(0, ring_recreate(&ring));
 	check_io(&fx, &ring);

@@ -469,7 +469,7 @@ TEST_TIMEOUT(rmmod_nvme, 240)
 	ASSERT_EQ(0, fault_of(ring.db, false));
 	ring_unmap(&ring);
 	/* The end of the last close may still be under way in a worker. */
-	for (end = now_ms() + 10000; (err = remove_nvme()); nap_ms(10))
+	for (end = now_ms() + 30000; (err = remove_nvme()); nap_ms(10))
 		if (now_ms() > end)
 			FAIL("delete_module: %d", err);
 	ASSERT(access(dev_path(), F_OK) < 0);
@@ -479,7 +479,7 @@ TEST_TIMEOUT(rmmod_nvme, 240)
 	     !disk_of(ctrl_name(), nsid, disk, sizeof(disk)); nap_ms(20))
 		ASSERT(now_ms() < end);
 	fd = homi_open();
-	ASSERT(poll_fd(fd, POLLOUT, 10000) & POLLOUT);
+	ASSERT(poll_fd(fd, POLLOUT, 30000) & POLLOUT);
 	ring_open(&ring, fd, 8);
 	ASSERT_EQ(0, ring_destroy(&ring));
 	/* It may have another name now, which the other tests are told. */

@@ -63,7 +63,7 @@ FS_TEST(executed)
 {
 	struct homi_extent_resolve r;
 	int fd = homi_open(), status;
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 30000;
 	char path[256];
 	pid_t pid;
 

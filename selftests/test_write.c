@@ -147,7 +147,7 @@ FS_TEST(survives_resets)
 		write_all(&w, 10 + i);
 		ASSERT_EQ(0, reset_controller(ctrl_name()));
 		ASSERT(wait_live(ctrl_name(), 20000));
-		ASSERT(poll_fd(w.fd, POLLOUT, 10000) & POLLOUT);
+		ASSERT(poll_fd(w.fd, POLLOUT, 30000) & POLLOUT);
 		ASSERT_EQ(0, ring_recreate(&w.ring));
 	}
 	ASSERT_EQ(HOMI_EXTENT_VALID, w.table.t->state);
@@ -316,7 +316,7 @@ static pid_t thaw_later(const char *dir, unsigned int ms)
 
 static void wait_touched(const struct writer *w)
 {
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 30000;
 
 	while (!was_touched(w)) {
 		ASSERT(now_ms() < end);
@@ -364,8 +364,8 @@ FS_TEST(ends_while_somebody_freezes)
 	waiter_start(&freezer, act_freeze, dir);
 	ASSERT(waiter_waits(&freezer, 500));
 	ack_recall(&w.table);
-	ASSERT_EQ(0, waiter_end(&other, 10000, NULL));
-	ASSERT_EQ(0, waiter_end(&freezer, 10000, NULL));
+	ASSERT_EQ(0, waiter_end(&other, 30000, NULL));
+	ASSERT_EQ(0, waiter_end(&freezer, 30000, NULL));
 	ASSERT(!freeze(dir, FITHAW));
 	wait_touched(&w);
 	kill(pid, SIGKILL);

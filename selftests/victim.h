@@ -14,7 +14,7 @@
 #include "witness.h"
 
 #define BLOCKS		256u		/* pages of the area that are read */
-#define IN_FLIGHT	2000u		/* at least, at each kill */
+#define IN_FLIGHT	2000u		/* at least, at each kill that counts */
 #define MAX_RINGS	8
 
 struct shared {
@@ -52,19 +52,19 @@ void victim_go_on(void);
 void victim_busy(void);
 /* Runs it in a process, and returns when it says that its queues are full. */
 pid_t victim_start(void (*run)(void));
-void victim_kill(pid_t pid);
+/* How many commands were in flight when it died, at least */
+unsigned int victim_kill(pid_t pid);
 void victim_reap(pid_t pid);
 /*
  * Kills it, and looks for DMA from the moment on that it has let go of its memory: whether that
  * is before or after the queues' end is the question. Then check_end().
  */
-void victim_kill_and_check(pid_t pid);
+unsigned int victim_kill_and_check(pid_t pid);
 
 /* Commands that the controller knows of and whose data are not here: never too many. */
 unsigned int in_flight(void);
-/* At least IN_FLIGHT */
-unsigned int wait_in_flight(void);
-bool has_completion(const struct ring *ring);
+/* More than IN_FLIGHT, as a sample says */
+void wait_busy(void);
 uint32_t queues_lent(void);
 
 void check_stock(void);

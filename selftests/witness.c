@@ -85,7 +85,7 @@ void stock_queues_learn(struct stock_queues *stock, const char *ctrl)
 /* The block layer takes the directories away and makes them anew in a reset. */
 void stock_queues_check(const struct stock_queues *stock)
 {
-	uint64_t end = now_ms() + 5000;
+	uint64_t end = now_ms() + 30000;
 
 	ASSERT_EQ(stock->count, sysfs_number("/sys/class/nvme/%s/queue_count", stock->ctrl));
 	while (hw_queues(stock->ctrl) != stock->hw && now_ms() < end)
