@@ -4,6 +4,7 @@
  */
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
+#include <linux/exportfs.h>
 #include <linux/fileattr.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -24,13 +25,34 @@ static struct homi_extent_obj *to_extent(struct homi_object *obj)
 	return container_of(obj, struct homi_extent_obj, obj);
 }
 
+/* --- table --- */
+
+/* Whole pages, zeroed, since user space maps them; and accounted. */
+static struct homi_extent_table *homi_table_alloc(size_t len)
+{
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN;
+
+	/* Most files have few extents, and a mapping of one page is dear. */
+	if (len <= PAGE_SIZE)
+		return (void *)__get_free_page(gfp);
+	return __vmalloc(PAGE_ALIGN(len), gfp);
+}
+
+static void homi_table_free(struct homi_extent_table *table)
+{
+	if (is_vmalloc_addr(table))
+		vfree(table);
+	else
+		free_page((unsigned long)table);
+}
+
 /* --- object --- */
 
 static void homi_extent_free(struct homi_object *obj)
 {
 	struct homi_extent_obj *e = to_extent(obj);
 
-	vfree(e->table);
+	homi_table_free(e->table);
 	homi_lease_free(e);
 	kfree(e);
 }
@@ -64,7 +86,9 @@ static vm_fault_t homi_extent_fault(struct homi_object *obj,
 
 	if (off >= e->table_len)
 		return VM_FAULT_SIGBUS;
-	vmf->page = vmalloc_to_page((void *)e->table + off);
+	vmf->page = is_vmalloc_addr(e->table) ?
+		    vmalloc_to_page((void *)e->table + off) :
+		    virt_to_page(e->table);
 	get_page(vmf->page);
 	return 0;
 }
@@ -238,7 +262,8 @@ static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
 	if (ret)
 		return ret;
 	ret = homi_check_fs(inode->i_sb, reason);
-	if (!ret)
+	/* Of one to read homi_extent_lock() asks, before anything is changed. */
+	if (!ret && write)
 		ret = homi_check_file(file, reason);
 	if (ret)
 		return ret;
@@ -302,9 +327,7 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
 	len = struct_size(table, records, b->count);
 	if (len > INT_MAX)
 		return ERR_PTR(-ENOMEM);
-	/* Whole pages, zeroed, since user space maps them; and accounted. */
-	table = __vmalloc(PAGE_ALIGN(len), GFP_KERNEL_ACCOUNT | __GFP_ZERO |
-					   __GFP_NOWARN);
+	table = homi_table_alloc(len);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
 	b->records = table->records;
@@ -312,13 +335,28 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
 	if (!ret)
 		ret = homi_table_check(table, b, bdev);
 	if (ret) {
-		vfree(table);
+		homi_table_free(table);
 		return ERR_PTR(ret);
 	}
 	return table;
 }
 
-/* The allocation has to be committed, not only the data written. */
+/*
+ * The allocation has to be committed, not only the data written: what NFS's
+ * servers ask of a file system. The drive need not flush its cache for somebody
+ * who reads from that drive, and a flush is most of what vfs_fsync() costs.
+ */
+static int homi_extent_commit(struct file *file, bool write)
+{
+	const struct export_operations *ops = file_inode(file)->i_sb->s_export_op;
+	int ret;
+
+	if (write || !ops || !ops->commit_metadata)
+		return vfs_fsync(file, 0);
+	ret = file_write_and_wait_range(file, 0, LLONG_MAX);
+	return ret ? ret : ops->commit_metadata(file_inode(file));
+}
+
 static struct homi_extent_table *homi_table_read(struct homi_table_builder *b,
 						 struct file *file)
 {
@@ -329,7 +367,7 @@ static struct homi_extent_table *homi_table_read(struct homi_table_builder *b,
 	u32 nr;
 
 	do {
-		ret = vfs_fsync(file, 0);
+		ret = homi_extent_commit(file, b->write);
 		if (!ret)
 			ret = homi_fiemap(inode, b->start, b->end - b->start,
 					  &raw, &nr);
@@ -413,7 +451,7 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 	ret = homi_extent_check_open(e, file_inode(file), &cmd->out_reason);
 	/* Most of the writing back is done before anybody has to wait for us. */
 	if (!ret)
-		ret = vfs_fsync(file, 0);
+		ret = file_write_and_wait_range(file, 0, LLONG_MAX);
 	if (!ret)
 		ret = homi_extent_open(e, file, &cmd->out_reason);
 	if (!ret)

@@ -20,26 +20,25 @@
 	 FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE |	\
 	 FIEMAP_EXTENT_DATA_TAIL)
 
-#define HOMI_FIEMAP_FIRST	256	/* extents that fit at the first try */
+#define HOMI_FIEMAP_FIRST	64	/* extents that fit at the first try */
 #define HOMI_FIEMAP_TRIES	8
 #define HOMI_FIEMAP_MAX		(32U << 20)	/* 1 GiB; kvmalloc() ends at 2 */
 
 /**
  * struct homi_collector - one FIEMAP call under way
- * @info: what the file system was given; found by its address
- * @task: who calls
+ * @info: what the file system was given
  * @extents: where extents go
  * @max: how many fit
  * @seen: how many came
  */
 struct homi_collector {
 	struct fiemap_extent_info info;
-	struct task_struct *task;
 	struct homi_raw_extent *extents;
 	u32 max;
 	u32 seen;
 };
 
+/* By the task that calls: small numbers, for which an xarray is small too. */
 static DEFINE_XARRAY(homi_collectors);
 
 /*
@@ -50,10 +49,11 @@ static DEFINE_XARRAY(homi_collectors);
 static int homi_fiemap_pre(struct kprobe *kp, struct pt_regs *regs)
 {
 	unsigned long info = regs_get_kernel_argument(regs, 0);
-	struct homi_collector *c = xa_load(&homi_collectors, info);
+	struct homi_collector *c = xa_load(&homi_collectors,
+					   task_pid_nr(current));
 	struct homi_raw_extent *extent;
 
-	if (!c || c->task != current)
+	if (!c || (unsigned long)&c->info != info)
 		return 0;
 	if (c->seen < c->max) {
 		extent = &c->extents[c->seen];
@@ -88,7 +88,7 @@ void homi_fiemap_exit(void)
 static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
 			    struct homi_collector *c)
 {
-	unsigned long key = (unsigned long)&c->info;
+	unsigned long key = task_pid_nr(current);
 	int ret;
 
 	c->info.fi_flags = FIEMAP_FLAG_SYNC;
@@ -119,7 +119,7 @@ static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
 int homi_fiemap(struct inode *inode, u64 start, u64 len,
 		struct homi_raw_extent **extents, u32 *nr)
 {
-	struct homi_collector c = { .task = current };
+	struct homi_collector c = {};
 	u32 max = HOMI_FIEMAP_FIRST;
 	int try, ret = -EIO;
 
