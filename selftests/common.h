@@ -62,7 +62,7 @@ bool soak(void);
 /*
  * Stock begins a freeze in the process that resets a function, or in the work of a time-out, and
  * ends it in its reset work. Lockdep takes that for an error of who began it, and is of no use any
- * more then: not while it watches. (guest-run --unlocked is a pass in which it does not.)
+ * more then: not while it watches. (In guest-run's pass "unlocked" it does not.)
  */
 bool lockdep_watches(void);
 /*
@@ -86,6 +86,11 @@ uint32_t bdev_block_size(void);
 uint64_t part_start(dev_t dev);
 /* What a test left behind, or NULL; undoes what is set here, and ends faults. */
 const char *check_clean(void);
+/*
+ * How many commands QEMU's drive behind bdev_path() does in a second, 0 for all that it can, until
+ * the end of the test. False: this is no QEMU.
+ */
+bool drive_throttle(unsigned int per_second);
 void set_recall_ms(unsigned int ms);
 void set_delete_ms(unsigned int ms);
 /* Of a controller, by which admin commands are made to go wrong */

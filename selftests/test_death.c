@@ -232,7 +232,7 @@ static void wait_all_arrived(void)
 /* The end of either leaves the queues to the other, that of both does not. */
 TEST_TIMEOUT(grandchild_shares_descriptor, 120)
 {
-	struct kills kills = { .wanted = times(20, 4) };
+	struct kills kills = { .wanted = times(20, 8) };
 
 	fixture_open();
 	/* The grandchild becomes this process's child when its parent dies. */
@@ -327,7 +327,7 @@ static void busy_after_sending(void)
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
 TEST_TIMEOUT(heir, 120)
 {
-	struct kills kills = { .wanted = times(20, 4) };
+	struct kills kills = { .wanted = times(20, 8) };
 	unsigned int n, r;
 
 	fixture_open();

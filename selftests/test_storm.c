@@ -92,12 +92,6 @@ static const char *need_qemu(void)
 	return drive;
 }
 
-static void throttle(const char *drive, unsigned int per_second)
-{
-	ASSERT(!shell("echo block_set_io_throttle %s 0 0 0 %u 0 0 >$HOMI_MONITOR", drive,
-		      per_second));
-}
-
 static void set_io_timeout(unsigned int ms)
 {
 	char path[128], text[16];
@@ -123,11 +117,11 @@ static void by_timeout(struct storm *s)
 		ASSERT(now_ms() < end);
 		usleep(500);
 	}
-	throttle(need_qemu(), 2 * STORM_SLOTS / 6);
+	ASSERT(drive_throttle(2 * STORM_SLOTS / 6));
 	storm_wait_in_flight(s);
 	wait_generation(before, 30000);
 	set_io_timeout(30000);
-	throttle(need_qemu(), 0);
+	ASSERT(drive_throttle(0));
 }
 
 /* The port reports a fatal error; recovery resets the link, and then the driver is asked. */
