@@ -122,27 +122,24 @@ static int homi_refuse(u32 *reason, enum homi_reason why)
 
 /* Of the superblock, which is part of the format on disk */
 #define HOMI_EXT4_SB_OFFSET		1024
+#define HOMI_EXT4_FEATURE_COMPAT	0x5c
 #define HOMI_EXT4_FEATURE_INCOMPAT	0x60
+#define HOMI_EXT4_HAS_JOURNAL		0x4
 #define HOMI_EXT4_INLINE_DATA		0x8000
 
-/*
- * Where data may be kept in inodes, their first block goes through the journal
- * when they leave it: it is not on the drive by an fsync, and written there
- * later, by a checkpoint or by a replay, over what is there by then.
- */
-static int homi_ext4_may_be_inline(struct super_block *sb)
+/* 1 or 0, or an error: has it one of the features @bits? */
+static int homi_ext4_has(struct super_block *sb, unsigned int where, u32 bits)
 {
 	unsigned int offset = HOMI_EXT4_SB_OFFSET & (sb->s_blocksize - 1);
 	struct buffer_head *bh = sb_bread(sb, HOMI_EXT4_SB_OFFSET /
 					      sb->s_blocksize);
-	u32 incompat;
+	u32 features;
 
 	if (!bh)
 		return -EIO;
-	incompat = le32_to_cpup((__le32 *)(bh->b_data + offset +
-					   HOMI_EXT4_FEATURE_INCOMPAT));
+	features = le32_to_cpup((__le32 *)(bh->b_data + offset + where));
 	brelse(bh);
-	return !!(incompat & HOMI_EXT4_INLINE_DATA);
+	return !!(features & bits);
 }
 
 static int homi_check_fs(struct super_block *sb, u32 *reason)
@@ -151,7 +148,14 @@ static int homi_check_fs(struct super_block *sb, u32 *reason)
 
 	if (strcmp(sb->s_type->name, "ext4"))
 		return 0;
-	ret = homi_ext4_may_be_inline(sb);
+	/*
+	 * Where data may be kept in inodes, their first block goes through the
+	 * journal when they leave it: it is not on the drive by an fsync, and
+	 * written there later, by a checkpoint or by a replay, over what is
+	 * there by then.
+	 */
+	ret = homi_ext4_has(sb, HOMI_EXT4_FEATURE_INCOMPAT,
+			    HOMI_EXT4_INLINE_DATA);
 	return ret > 0 ? homi_refuse(reason, HOMI_REASON_INLINE) : ret;
 }
 
@@ -262,7 +266,7 @@ static int homi_check(struct homi_ctrl *ctrl, struct file *file, bool write,
 	if (ret)
 		return ret;
 	ret = homi_check_fs(inode->i_sb, reason);
-	/* Of one to read homi_extent_lock() asks, before anything is changed. */
+	/* Of one to read homi_extent_lock() asks, before anything is handed out. */
 	if (!ret && write)
 		ret = homi_check_file(file, reason);
 	if (ret)
@@ -342,19 +346,38 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
 }
 
 /*
- * The allocation has to be committed, not only the data written: what NFS's
- * servers ask of a file system. The drive need not flush its cache for somebody
- * who reads from that drive, and a flush is most of what vfs_fsync() costs.
+ * What file systems offer to NFS's servers is enough, but not where that writes
+ * the inode and no more: ext4 without a journal.
+ */
+static bool homi_commits_metadata(struct super_block *sb)
+{
+	if (!sb->s_export_op || !sb->s_export_op->commit_metadata)
+		return false;
+	return strcmp(sb->s_type->name, "ext4") ||
+	       homi_ext4_has(sb, HOMI_EXT4_FEATURE_COMPAT,
+			     HOMI_EXT4_HAS_JOURNAL) > 0;
+}
+
+/*
+ * The allocation has to be committed, not only the data written. The drive need
+ * not flush its cache for somebody who reads from that drive, and a flush is
+ * most of what vfs_fsync() costs.
  */
 static int homi_extent_commit(struct file *file, bool write)
 {
-	const struct export_operations *ops = file_inode(file)->i_sb->s_export_op;
+	struct inode *inode = file_inode(file);
+	struct super_block *sb = inode->i_sb;
 	int ret;
 
-	if (write || !ops || !ops->commit_metadata)
+	if (write || !homi_commits_metadata(sb))
 		return vfs_fsync(file, 0);
 	ret = file_write_and_wait_range(file, 0, LLONG_MAX);
-	return ret ? ret : ops->commit_metadata(file_inode(file));
+	if (!ret)
+		ret = sb->s_export_op->commit_metadata(inode);
+	/* One that has failed, and is read-only by now, does not tell by that. */
+	if (!ret && sb_rdonly(sb))
+		ret = vfs_fsync(file, 0);
+	return ret;
 }
 
 static struct homi_extent_table *homi_table_read(struct homi_table_builder *b,
@@ -445,6 +468,7 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 				  struct homi_extent_resolve *cmd,
 				  const struct homi_nvme_ns *ns)
 {
+	u32 reason = HOMI_REASON_NONE;
 	int ret;
 
 	/* Who tries again and again must not sync what is being written. */
@@ -458,6 +482,9 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 		ret = homi_extent_lock(e, file, &cmd->out_reason);
 	if (!ret)
 		ret = homi_extent_fill(e, file, cmd, ns);
+	/* What can never be had is not to be tried again. */
+	if (ret == -EAGAIN && homi_check_file(file, &reason) == -EOPNOTSUPP)
+		return homi_refuse(&cmd->out_reason, reason);
 	return ret;
 }
 

@@ -276,6 +276,12 @@ TEST_TIMEOUT(ext4_blocks_of_1k, 200)
 	generate_on("mkfs.ext4 -q -F -b 1024");
 }
 
+/* What an fsync does there is not what commits a journal. */
+TEST_TIMEOUT(ext4_without_journal, 200)
+{
+	generate_on("mkfs.ext4 -q -F -O ^has_journal");
+}
+
 TEST_TIMEOUT(ext4_bigalloc, 200)
 {
 	generate_on("mkfs.ext4 -q -F -O bigalloc -C 65536");

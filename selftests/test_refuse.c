@@ -278,17 +278,29 @@ TEST(data_journal_flag)
 
 TEST(data_journal_mount)
 {
+	struct homi_extent_resolve r;
+	int err, fd, writer;
+	struct file file;
 	uint32_t reason;
-	int err;
 
 	need_raw("mkfs.ext4");
 	point = private_mount_point();
 	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin mkfs.ext4 -q -F %s >/dev/null", raw_path()));
 	ASSERT(!mount(raw_path(), point, "ext4", 0, "data=journal"));
 	err = resolve_below(&reason);
-	ASSERT(!umount(point));
 	ASSERT_EQ(-EOPNOTSUPP, err);
 	ASSERT_EQ(HOMI_REASON_NO_DIO, reason);
+	/* Also while there is something for which to try again would help */
+	file_create(&file, point, "written", 4 * PAGE, 76);
+	writer = open(file.path, O_WRONLY | O_CLOEXEC);
+	ASSERT(writer >= 0);
+	fd = homi_open();
+	ASSERT_EQ(-EOPNOTSUPP, extent_resolve(fd, file.fd, 0, 0, &r));
+	ASSERT_EQ(HOMI_REASON_NO_DIO, r.out_reason);
+	close(fd);
+	close(file.fd);
+	close(writer);
+	ASSERT(!umount(point));
 }
 
 TEST(inline_data)
