@@ -110,6 +110,19 @@ static inline u32 homi_extent_rival(const struct homi_extent_obj *e)
 	return e->write ? HOMI_REASON_OPEN : HOMI_REASON_WRITER;
 }
 
+static inline int homi_refuse(u32 *reason, enum homi_reason why)
+{
+	*reason = why;
+	return -EOPNOTSUPP;
+}
+
+/* extent_check.c */
+int homi_check_inode(struct inode *inode, u32 *reason);
+int homi_check_file(struct file *file, u32 *reason);
+int homi_check_resolve(struct homi_ctrl *ctrl, struct file *file, bool write,
+		       struct homi_nvme_ns *ns, u32 *reason);
+bool homi_commits_metadata(struct super_block *sb);
+
 /* extent_lease.c */
 int homi_lease_init(void);
 void homi_lease_exit(void);

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which files may be resolved, and by whom.
+ */
+#include <linux/blkdev.h>
+#include <linux/buffer_head.h>
+#include <linux/exportfs.h>
+#include <linux/fileattr.h>
+#include <linux/fs.h>
+#include <linux/fscrypt.h>
+
+#include "extent.h"
+
+/* Of the superblock, which is part of the format on disk */
+#define HOMI_EXT4_SB_OFFSET		1024
+#define HOMI_EXT4_FEATURE_COMPAT	0x5c
+#define HOMI_EXT4_FEATURE_INCOMPAT	0x60
+#define HOMI_EXT4_HAS_JOURNAL		0x4
+#define HOMI_EXT4_INLINE_DATA		0x8000
+
+/* 1 or 0, or an error: has it one of the features @bits? */
+static int homi_ext4_has(struct super_block *sb, unsigned int where, u32 bits)
+{
+	unsigned int offset = HOMI_EXT4_SB_OFFSET & (sb->s_blocksize - 1);
+	struct buffer_head *bh = sb_bread(sb, HOMI_EXT4_SB_OFFSET /
+					      sb->s_blocksize);
+	u32 features;
+
+	if (!bh)
+		return -EIO;
+	features = le32_to_cpup((__le32 *)(bh->b_data + offset + where));
+	brelse(bh);
+	return !!(features & bits);
+}
+
+static int homi_check_fs(struct super_block *sb, u32 *reason)
+{
+	int ret;
+
+	if (strcmp(sb->s_type->name, "ext4"))
+		return 0;
+	/*
+	 * Where data may be kept in inodes, their first block goes through the
+	 * journal when they leave it: it is not on the drive by an fsync, and
+	 * written there later, by a checkpoint or by a replay, over what is
+	 * there by then.
+	 */
+	ret = homi_ext4_has(sb, HOMI_EXT4_FEATURE_INCOMPAT,
+			    HOMI_EXT4_INLINE_DATA);
+	return ret > 0 ? homi_refuse(reason, HOMI_REASON_INLINE) : ret;
+}
+
+/**
+ * homi_check_inode - what kind of file is it?
+ * @inode: of any file
+ * @reason: out: enum homi_reason
+ */
+int homi_check_inode(struct inode *inode, u32 *reason)
+{
+	const char *fs = inode->i_sb->s_type->name;
+
+	if (!S_ISREG(inode->i_mode))
+		return homi_refuse(reason, HOMI_REASON_FILE_TYPE);
+	if ((strcmp(fs, "ext4") && strcmp(fs, "xfs")) ||
+	    !inode->i_sb->s_bdev || !inode->i_op->fiemap)
+		return homi_refuse(reason, HOMI_REASON_FS);
+	if (IS_ENCRYPTED(inode))
+		return homi_refuse(reason, HOMI_REASON_ENCRYPTED);
+	if (IS_DAX(inode))
+		return homi_refuse(reason, HOMI_REASON_DAX);
+	if (IS_SWAPFILE(inode))
+		return homi_refuse(reason, HOMI_REASON_SWAPFILE);
+	if (IS_IMMUTABLE(inode))
+		return homi_refuse(reason, HOMI_REASON_IMMUTABLE);
+	return 0;
+}
+
+/**
+ * homi_check_file - are its data in the blocks that FIEMAP names?
+ * @file: it
+ * @reason: out: enum homi_reason
+ *
+ * Not where direct I/O is impossible, nor of one on another device.
+ */
+int homi_check_file(struct file *file, u32 *reason)
+{
+	struct homi_fileattr attr = {};
+	struct kstat stat;
+	int ret;
+
+	ret = vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0);
+	if (ret)
+		return ret;
+	if (!(stat.result_mask & STATX_DIOALIGN) || !stat.dio_offset_align)
+		return homi_refuse(reason, HOMI_REASON_NO_DIO);
+	ret = vfs_fileattr_get(file->f_path.dentry, &attr);
+	if (ret && ret != -ENOIOCTLCMD && ret != -EOPNOTSUPP)
+		return ret;
+	if (!ret && attr.fsx_xflags & FS_XFLAG_REALTIME)
+		return homi_refuse(reason, HOMI_REASON_REALTIME);
+	return 0;
+}
+
+/* Only to tell why: whatever is not of this controller is refused. */
+static bool homi_is_stacked(struct gendisk *disk)
+{
+	static const char * const stacked[] = { "dm-", "md", "loop", "bcache" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(stacked); i++)
+		if (!strncmp(disk->disk_name, stacked[i], strlen(stacked[i])))
+			return true;
+	return false;
+}
+
+static int homi_check_device(struct homi_ctrl *ctrl, struct block_device *bdev,
+			     struct homi_nvme_ns *ns, u32 *reason)
+{
+	int ret = ctrl->ops->find_ns_by_bdev(&ctrl->nvme, bdev, ns);
+
+	if (ret == -EOPNOTSUPP)
+		return homi_refuse(reason, HOMI_REASON_NO_BTF);
+	if (ret)
+		return homi_refuse(reason, homi_is_stacked(bdev->bd_disk) ?
+				   HOMI_REASON_STACKED :
+				   HOMI_REASON_OTHER_DEVICE);
+	if (ns->zoned || ns->metadata_size)
+		return homi_refuse(reason, HOMI_REASON_NS_FORMAT);
+	return 0;
+}
+
+/* The rule of leases: the owner, or CAP_LEASE. No reader may stall a writer. */
+static bool homi_may_lease(struct file *file)
+{
+	vfsuid_t uid = i_uid_into_vfsuid(file_mnt_idmap(file),
+					 file_inode(file));
+
+	return vfsuid_eq_kuid(uid, current_fsuid()) || capable(CAP_LEASE);
+}
+
+/* Who names a file with O_PATH was not asked for more than that yet. */
+static int homi_may_write(struct file *file)
+{
+	int ret = inode_permission(file_mnt_idmap(file), file_inode(file),
+				   MAY_READ | MAY_WRITE);
+
+	if (ret == -EACCES || (!ret && IS_APPEND(file_inode(file))))
+		ret = -EPERM;
+	return ret;
+}
+
+/**
+ * homi_check_resolve - may this file be resolved by the caller?
+ * @ctrl: the controller that it should be on
+ * @file: as the caller opened it
+ * @write: to be written to
+ * @ns: out: namespace that it is on
+ * @reason: out: enum homi_reason
+ */
+int homi_check_resolve(struct homi_ctrl *ctrl, struct file *file, bool write,
+		       struct homi_nvme_ns *ns, u32 *reason)
+{
+	struct inode *inode = file_inode(file);
+	int ret;
+
+	if (!(file->f_mode & (write ? FMODE_PATH : FMODE_READ)))
+		return -EBADF;
+	if (homi_ctrl_is_gone(ctrl))
+		return -ENODEV;
+	ret = homi_check_inode(inode, reason);
+	if (ret)
+		return ret;
+	if (!homi_may_lease(file))
+		return -EPERM;
+	ret = write ? homi_may_write(file) : 0;
+	if (ret)
+		return ret;
+	ret = homi_check_fs(inode->i_sb, reason);
+	/* Of one to read homi_extent_lock() asks, before anything is handed out. */
+	if (!ret && write)
+		ret = homi_check_file(file, reason);
+	if (ret)
+		return ret;
+	return homi_check_device(ctrl, inode->i_sb->s_bdev, ns, reason);
+}
+
+/**
+ * homi_commits_metadata - does commit_metadata commit an inode's allocation?
+ * @sb: a file system
+ *
+ * What file systems offer to NFS's servers is that, but not where it writes the
+ * inode and no more: ext4 without a journal.
+ */
+bool homi_commits_metadata(struct super_block *sb)
+{
+	if (!sb->s_export_op || !sb->s_export_op->commit_metadata)
+		return false;
+	return strcmp(sb->s_type->name, "ext4") ||
+	       homi_ext4_has(sb, HOMI_EXT4_FEATURE_COMPAT,
+			     HOMI_EXT4_HAS_JOURNAL) > 0;
+}
