@@ -16,6 +16,16 @@
 #include "harness.h"
 #include "victim.h"
 
+/*
+ * Where the drive is faster than the victim there are never many commands in flight. What there is
+ * takes a second, or two where all is slow, for which QEMU's Delete SQ waits: within delete_ms.
+ */
+static void begin(void)
+{
+	fixture_open();
+	drive_throttle(getenv("HOMI_SLOW") ? 2000 : 4000);
+}
+
 /* --- kill -9 --- */
 
 /* A kill counts if it had thousands in flight. Else the round is one more. */
@@ -45,7 +55,7 @@ TEST_TIMEOUT(in_flight, 240)
 {
 	struct kills kills = { .wanted = times(150, 25) };
 
-	fixture_open();
+	begin();
 	while (kills.counted < kills.wanted) {
 		pid_t pid = victim_start(victim_busy);
 
@@ -234,7 +244,7 @@ TEST_TIMEOUT(grandchild_shares_descriptor, 120)
 {
 	struct kills kills = { .wanted = times(20, 8) };
 
-	fixture_open();
+	begin();
 	/* The grandchild becomes this process's child when its parent dies. */
 	ASSERT(!prctl(PR_SET_CHILD_SUBREAPER, 1));
 	while (kills.counted < kills.wanted) {
@@ -330,7 +340,7 @@ TEST_TIMEOUT(heir, 120)
 	struct kills kills = { .wanted = times(20, 8) };
 	unsigned int n, r;
 
-	fixture_open();
+	begin();
 	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM, 0, socks));
 	while (kills.counted < kills.wanted) {
 		pid_t pid = victim_start(busy_after_sending);

@@ -8,7 +8,6 @@
 #include "victim.h"
 
 #define MAX_DEPTH	2048u
-#define DRIVE_SPEED	10000u	/* commands per second */
 #define NOT_YET		0x6e6f742079657421ull	/* in a page: its command did not end */
 
 struct fixture fx;
@@ -49,8 +48,6 @@ void fixture_open(void)
 	stock_queues_learn(&fx.stock, ctrl_name());
 	wait_nothing_left(ctrl_name());
 	fx.pinned = pinned_pages();
-	/* Where it is faster than the victim there are never many in flight. */
-	drive_throttle(DRIVE_SPEED);
 }
 
 static volatile uint64_t *slot_word(unsigned int slot)
