@@ -51,7 +51,7 @@ static void print_kills(const struct kills *kills)
 	       kills->counted, kills->rounds, kills->least, kills->most, fx.rings, fx.depth);
 }
 
-TEST_TIMEOUT(in_flight, 240)
+TEST_TIMEOUT(in_flight, 480)
 {
 	struct kills kills = { .wanted = times(150, 25) };
 
@@ -240,7 +240,7 @@ static void wait_all_arrived(void)
 }
 
 /* The end of either leaves the queues to the other, that of both does not. */
-TEST_TIMEOUT(grandchild_shares_descriptor, 120)
+TEST_TIMEOUT(grandchild_shares_descriptor, 240)
 {
 	struct kills kills = { .wanted = times(20, 8) };
 
@@ -335,7 +335,7 @@ static void busy_after_sending(void)
 }
 
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
-TEST_TIMEOUT(heir, 120)
+TEST_TIMEOUT(heir, 240)
 {
 	struct kills kills = { .wanted = times(20, 8) };
 	unsigned int n, r;
