@@ -4,28 +4,22 @@
  * scripts/bench-resolve, under which these are instructions. Nothing waits for the drive there:
  * the files are clean, and were looked at before.
  *
- * usage: count_resolve DEVICE DIRECTORY FILES
+ * usage: count_resolve DIRECTORY FILES	(HOMI_DEV as for the tests)
  */
-#include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <linux/homi.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <x86intrin.h>
+
+#include "common.h"
 
 #define PER_DIRECTORY	100
 #define EXTENTS		32	/* room for, in FIEMAP's answer */
 
 static const char *top;
-static int homi_fd;
 
 static const char *name_of(unsigned int i)
 {
@@ -44,21 +38,19 @@ static void make(unsigned int i)
 		char path[4096];
 
 		snprintf(path, sizeof(path), "%s/d%u", top, i / PER_DIRECTORY);
-		if (mkdir(path, 0755) && errno != EEXIST)
-			err(1, "%s", path);
+		ASSERT(!mkdir(path, 0755));
 	}
 	fd = open(name_of(i), O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	memset(data, i, sizeof(data));
-	if (fd < 0 || write(fd, data, sizeof(data)) != sizeof(data) || close(fd))
-		err(1, "%s", name_of(i));
+	ASSERT_EQ(sizeof(data), write(fd, data, sizeof(data)));
+	close(fd);
 }
 
 static int open_it(const char *name)
 {
 	int fd = open(name, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0)
-		err(1, "%s", name);
+	ASSERT(fd >= 0);
 	return fd;
 }
 
@@ -73,47 +65,28 @@ static void ask_fiemap(int fd)
 	u.f.fm_length = FIEMAP_MAX_OFFSET;
 	u.f.fm_flags = FIEMAP_FLAG_SYNC;
 	u.f.fm_extent_count = EXTENTS;
-	if (ioctl(fd, FS_IOC_FIEMAP, &u) || !u.f.fm_mapped_extents)
-		err(1, "FIEMAP");
-}
-
-static uint32_t resolve(int fd)
-{
-	struct homi_extent_resolve r = { .size = sizeof(r), .fd = fd };
-
-	if (ioctl(homi_fd, HOMI_EXTENT_RESOLVE, &r))
-		err(1, "EXTENT_RESOLVE (reason %u)", r.out_reason);
-	return r.out_extent_id;
-}
-
-static void destroy(uint32_t id)
-{
-	struct homi_destroy d = { .size = sizeof(d), .id = id };
-
-	if (ioctl(homi_fd, HOMI_DESTROY, &d))
-		err(1, "DESTROY");
+	ASSERT(!ioctl(fd, FS_IOC_FIEMAP, &u) && u.f.fm_mapped_extents);
 }
 
 int main(int argc, char **argv)
 {
 	unsigned long long fiemap = 0, call = 0, whole = 0, end = 0, t[5];
 	unsigned int files, i, round;
+	int homi;
 
-	if (argc != 4)
-		errx(2, "usage: count_resolve DEVICE DIRECTORY FILES");
-	top = argv[2];
-	files = atoi(argv[3]);
-	homi_fd = open(argv[1], O_RDWR | O_CLOEXEC);
-	if (homi_fd < 0)
-		err(1, "%s", argv[1]);
+	if (argc != 3)
+		return 2;
+	top = argv[1];
+	files = atoi(argv[2]);
+	homi = homi_open();
 	for (i = 0; i < files; i++)
 		make(i);
 	sync();
 	for (round = 0; round < 2; round++) {
 		fiemap = call = whole = end = 0;
 		for (i = 0; i < files; i++) {
+			struct homi_extent_resolve r;
 			const char *name = name_of(i);
-			uint32_t id;
 			int fd;
 
 			t[0] = __rdtsc();
@@ -123,11 +96,11 @@ int main(int argc, char **argv)
 			t[1] = __rdtsc();
 			fd = open_it(name);
 			t[2] = __rdtsc();
-			id = resolve(fd);
+			ASSERT_EQ(0, extent_resolve(homi, fd, 0, 0, &r));
 			t[3] = __rdtsc();
 			close(fd);
 			t[4] = __rdtsc();
-			destroy(id);
+			ASSERT_EQ(0, destroy(homi, r.out_extent_id));
 			end += __rdtsc() - t[4];
 			fiemap += t[1] - t[0];
 			call += t[3] - t[2];

@@ -52,7 +52,7 @@ static void waits_for_destroy(const char *dir, int (*act)(const char *path))
 	ASSERT(waiter_waits(&waiter, 300));
 	ASSERT_EQ(0, table_close(&table));
 	ASSERT_EQ(0, waiter_end(&waiter, 30000, &took));
-	ASSERT(took >= 300 && took < LONG_MS / 2);
+	ASSERT(took >= 300 && took < LONG_MS / 4);
 	/* An answer in time costs no queue. */
 	if (ring.sq)
 		ASSERT_EQ(HOMI_QUEUE_LIVE, queue_info(fd, ring.q.out_queue_id).out_state);
@@ -106,7 +106,7 @@ FS_TEST(nonblocking_open)
 	table_open(&table, fd, file.fd, 0, 0);
 	waiter_start(&waiter, act_open_write_nonblock, file.path);
 	ASSERT_EQ(EWOULDBLOCK, waiter_end(&waiter, 30000, &took));
-	ASSERT(took < LONG_MS / 2);
+	ASSERT(took < 2000);
 	/* It asked all the same. */
 	wait_state(&table, HOMI_EXTENT_RECALLED, 30000);
 	ASSERT_EQ(0, table_close(&table));
@@ -237,7 +237,7 @@ FS_TEST(killed_holder_lets_go)
 	ASSERT(!kill(holder, SIGKILL));
 	ASSERT_EQ(128 + SIGKILL, child_status(holder));
 	ASSERT_EQ(0, waiter_end(&waiter, 30000, &took));
-	ASSERT(took < LONG_MS / 2);
+	ASSERT(took < LONG_MS / 4);
 	file_remove(&file);
 }
 
