@@ -11,7 +11,9 @@
 #include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
+#include <linux/ima.h>
 #include <linux/mm.h>
+#include <linux/namei.h>
 
 /* --- fs --- */
 
@@ -151,7 +153,34 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 /* 6.3, abf08576afe3 and others ("fs: port ... to pass mnt_idmap") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 #define file_mnt_idmap file_mnt_user_ns
+#define mnt_idmap mnt_user_ns
 #endif
+
+/* --- names --- */
+
+/* 6.4: exported before, but in no header for modules */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+int vfs_path_lookup(struct dentry *dentry, struct vfsmount *mnt,
+		    const char *name, unsigned int flags, struct path *path);
+#endif
+
+/* 6.9 ("security: Introduce file_post_open hook"): what open() asks at last */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define security_file_post_open ima_file_check
+#endif
+
+/* 6.16 ("VFS: change lookup_one_common and lookup_noperm_common to take a qstr") */
+static inline struct dentry *homi_lookup_one(struct vfsmount *mnt,
+					     const char *name,
+					     struct dentry *base)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+	return lookup_one_positive_unlocked(mnt_idmap(mnt), name, base,
+					    strlen(name));
+#else
+	return lookup_one_positive_unlocked(mnt_idmap(mnt), &QSTR(name), base);
+#endif
+}
 
 /* 6.17, ca115d7e7546 ("tree-wide: s/struct fileattr/struct file_kattr/g") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)

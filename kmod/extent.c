@@ -25,19 +25,23 @@ static struct homi_extent_obj *to_extent(struct homi_object *obj)
 /* --- table --- */
 
 /* Whole pages, zeroed, since user space maps them; and accounted. */
-static struct homi_extent_table *homi_table_alloc(size_t len)
+static struct homi_extent_table *homi_table_alloc(size_t len, bool mapped)
 {
 	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN;
 
+	if (!mapped)
+		return kvmalloc(len, gfp);
 	/* Most files have few extents, and a mapping of one page is dear. */
 	if (len <= PAGE_SIZE)
 		return (void *)__get_free_page(gfp);
 	return __vmalloc(PAGE_ALIGN(len), gfp);
 }
 
-static void homi_table_free(struct homi_extent_table *table)
+static void homi_table_free(struct homi_extent_table *table, bool mapped)
 {
-	if (is_vmalloc_addr(table))
+	if (!mapped)
+		kvfree(table);
+	else if (is_vmalloc_addr(table))
 		vfree(table);
 	else
 		free_page((unsigned long)table);
@@ -49,7 +53,10 @@ static void homi_extent_free(struct homi_object *obj)
 {
 	struct homi_extent_obj *e = to_extent(obj);
 
-	homi_table_free(e->table);
+	if (e->set)
+		homi_object_put(&e->set->obj);
+	else
+		homi_table_free(e->table, true);
 	homi_lease_free(e);
 	kfree(e);
 }
@@ -112,19 +119,19 @@ static const struct homi_object_ops homi_extent_ops = {
 /* --- resolve --- */
 
 /* The wanted range, cut at the end of the file, in whole blocks. */
-static int homi_extent_range(struct homi_extent_resolve *cmd, u64 file_size,
+static int homi_extent_range(u64 offset, u64 length, u64 file_size,
 			     struct homi_table_builder *b)
 {
 	u64 mask = b->block_size - 1, end;
 
-	if ((cmd->offset | cmd->length) & mask || cmd->offset >= file_size)
+	if ((offset | length) & mask || offset >= file_size)
 		return -EINVAL;
-	if (check_add_overflow(cmd->offset, cmd->length, &end))
+	if (check_add_overflow(offset, length, &end))
 		return -EINVAL;
-	b->start = cmd->offset;
+	b->start = offset;
 	/* Behind its end a file is zero, for when it grows. */
 	b->end = (b->write ? file_size : file_size + mask) & ~mask;
-	if (cmd->length && end < b->end)
+	if (length && end < b->end)
 		b->end = end;
 	return b->start < b->end ? 0 : -EINVAL;
 }
@@ -153,7 +160,7 @@ static int homi_table_check(const struct homi_extent_table *table,
 
 static struct homi_extent_table *
 homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
-		u32 nr, struct block_device *bdev)
+		u32 nr, struct block_device *bdev, bool mapped)
 {
 	struct homi_extent_table *table;
 	size_t len;
@@ -166,7 +173,7 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
 	len = struct_size(table, records, b->count);
 	if (len > INT_MAX)
 		return ERR_PTR(-ENOMEM);
-	table = homi_table_alloc(len);
+	table = homi_table_alloc(len, mapped);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
 	b->records = table->records;
@@ -174,7 +181,7 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
 	if (!ret)
 		ret = homi_table_check(table, b, bdev);
 	if (ret) {
-		homi_table_free(table);
+		homi_table_free(table, mapped);
 		return ERR_PTR(ret);
 	}
 	return table;
@@ -185,17 +192,17 @@ homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
  * not flush its cache for somebody who reads from that drive, and a flush is
  * most of what vfs_fsync() costs.
  */
-static int homi_extent_commit(struct file *file, bool write)
+static int homi_extent_commit(struct file *file, bool write,
+			      const struct homi_place *place)
 {
-	struct inode *inode = file_inode(file);
-	struct super_block *sb = inode->i_sb;
+	struct super_block *sb = place->sb;
 	int ret;
 
-	if (write || !homi_commits_metadata(sb))
+	if (write || !place->commits)
 		return vfs_fsync(file, 0);
 	ret = file_write_and_wait_range(file, 0, LLONG_MAX);
 	if (!ret)
-		ret = sb->s_export_op->commit_metadata(inode);
+		ret = sb->s_export_op->commit_metadata(file_inode(file));
 	/* One that has failed, and is read-only by now, does not tell by that. */
 	if (!ret && sb_rdonly(sb))
 		ret = vfs_fsync(file, 0);
@@ -203,76 +210,149 @@ static int homi_extent_commit(struct file *file, bool write)
 }
 
 static struct homi_extent_table *homi_table_read(struct homi_table_builder *b,
-						 struct file *file)
+						 struct homi_extent_obj *e,
+						 struct file *file,
+						 const struct homi_place *place,
+						 struct homi_collector *c)
 {
-	struct inode *inode = file_inode(file);
 	struct homi_extent_table *table;
-	struct homi_raw_extent *raw;
 	int ret, try = 0;
-	u32 nr;
 
 	do {
-		ret = homi_extent_commit(file, b->write);
-		if (!ret)
-			ret = homi_fiemap(inode, b->start, b->end - b->start,
-					  &raw, &nr);
+		ret = homi_extent_commit(file, b->write, place);
 		if (ret)
 			return ERR_PTR(ret);
-		table = homi_table_make(b, raw, nr, inode->i_sb->s_bdev);
-		kvfree(raw);
+		ret = homi_fiemap(c, file_inode(file), b->start,
+				  b->end - b->start);
+		table = ret ? ERR_PTR(ret) :
+			homi_table_make(b, c->extents, c->seen,
+					place->sb->s_bdev, !e->set);
+		/*
+		 * Nobody answers for what is not resolved yet: who wants it
+		 * may write to it by now, and so it looks.
+		 */
+		if ((table == ERR_PTR(-EOPNOTSUPP) ||
+		     table == ERR_PTR(-EIO)) && test_bit(0, &e->recalled)) {
+			b->reason = homi_extent_rival(e);
+			return ERR_PTR(-EAGAIN);
+		}
 	} while (table == ERR_PTR(-EOPNOTSUPP) && ++try < HOMI_RESOLVE_TRIES);
 	return table;
 }
 
-/* The leases are held: nobody writes to the file or moves its blocks. */
-static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
-			    struct homi_extent_resolve *cmd,
-			    const struct homi_nvme_ns *ns)
+/**
+ * homi_extent_ask - the table of a range of a file
+ * @e: its leases are held: nobody writes to the file or moves its blocks
+ * @file: it
+ * @offset: bytes
+ * @length: bytes, 0 for all
+ * @place: where it is
+ * @c: see homi_fiemap()
+ * @reason: out: enum homi_reason
+ *
+ * Return: to be mapped, or for a member of a set to be given to kvfree(); or an
+ * error
+ */
+struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
+					  struct file *file, u64 offset,
+					  u64 length,
+					  const struct homi_place *place,
+					  struct homi_collector *c,
+					  u32 *reason)
 {
-	struct block_device *bdev = file_inode(file)->i_sb->s_bdev;
 	u64 file_size = i_size_read(file_inode(file));
 	struct homi_table_builder b = {
-		.block_size = ns->block_size,
-		.disk_offset = (u64)get_start_sect(bdev) << SECTOR_SHIFT,
+		.block_size = place->ns.block_size,
+		.disk_offset = (u64)get_start_sect(place->sb->s_bdev) <<
+			       SECTOR_SHIFT,
 		.write = e->write,
 	};
 	struct homi_extent_table *table;
 	int ret;
 
-	ret = homi_extent_range(cmd, file_size, &b);
+	ret = homi_extent_range(offset, length, file_size, &b);
 	if (ret)
-		return ret;
-	table = homi_table_read(&b, file);
-	if (table == ERR_PTR(-EOPNOTSUPP))
-		return homi_refuse(&cmd->out_reason, b.reason);
+		return ERR_PTR(ret);
+	table = homi_table_read(&b, e, file, place, c);
+	if (table == ERR_PTR(-EOPNOTSUPP) || table == ERR_PTR(-EAGAIN))
+		*reason = b.reason;
 	if (IS_ERR(table))
-		return PTR_ERR(table);
+		return table;
 	table->state = HOMI_EXTENT_VALID;
-	table->nsid = ns->nsid;
+	table->nsid = place->ns.nsid;
 	/* Room for each change of state, so that no other one's is taken for it */
 	table->generation = atomic64_fetch_add(HOMI_EXTENT_GENERATIONS,
 					       &e->obj.ctx->extents) + 1;
 	table->count = b.count;
 	table->file_size = file_size;
 	table->block_size = b.block_size;
+	return table;
+}
+
+/**
+ * homi_extent_grant - an EXTENT has its table
+ * @e: its leases are held, unless somebody wants the file by now
+ * @table: of homi_extent_ask(), where it is to stay
+ * @ns: namespace that it is on
+ * @reason: out: enum homi_reason
+ *
+ * The table is @e's also when this fails, unless it is in a set.
+ */
+int homi_extent_grant(struct homi_extent_obj *e,
+		      struct homi_extent_table *table,
+		      const struct homi_nvme_ns *ns, u32 *reason)
+{
+	int ret = 0;
+
 	mutex_lock(&e->lock);
 	e->ns = *ns;
 	e->table = table;
-	e->table_len = PAGE_ALIGN(struct_size(table, records, b.count));
+	if (!e->set)
+		e->table_len = PAGE_ALIGN(struct_size(table, records,
+						      table->count));
 	/* A recall from now on finds the table, one before is found here. */
 	if (test_bit(0, &e->recalled)) {
-		cmd->out_reason = homi_extent_rival(e);
+		*reason = homi_extent_rival(e);
 		ret = -EAGAIN;
 	}
 	/* Likewise a removal, which lets go of all that there are. */
-	if (homi_ctrl_is_gone(e->obj.ctx->ctrl))
+	if (homi_ctrl_is_gone(e->obj.ctx->ctrl)) {
+		*reason = HOMI_REASON_NONE;
 		ret = -ENODEV;
+	}
+	/* Of a set it is the set's, where nothing is told of it. */
+	if (ret && e->set)
+		e->table = NULL;
 	mutex_unlock(&e->lock);
 	return ret;
 }
 
-static int homi_extent_lock(struct homi_extent_obj *e, struct file *file,
-			    u32 *reason)
+static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
+			    struct homi_extent_resolve *cmd,
+			    const struct homi_place *place)
+{
+	struct homi_extent_table *table;
+	struct homi_collector c;
+	int ret;
+
+	ret = homi_fiemap_begin(&c);
+	if (ret)
+		return ret;
+	table = homi_extent_ask(e, file, cmd->offset, cmd->length, place, &c,
+				&cmd->out_reason);
+	homi_fiemap_end(&c);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	return homi_extent_grant(e, table, &place->ns, &cmd->out_reason);
+}
+
+/**
+ * homi_extent_lock - from here on the file stays as it is
+ * @e: opened by homi_extent_open(), or the like
+ * @file: its file
+ * @reason: out: enum homi_reason
+ */
+int homi_extent_lock(struct homi_extent_obj *e, struct file *file, u32 *reason)
 {
 	int ret = homi_extent_lease(e, file_inode(file), reason);
 
@@ -282,15 +362,29 @@ static int homi_extent_lock(struct homi_extent_obj *e, struct file *file,
 	if (!ret && e->write && IS_APPEND(file_inode(file)))
 		ret = -EPERM;
 	if (!ret)
-		ret = homi_check_file(file, reason);
+		ret = homi_check_file(&file->f_path, reason);
+	return ret;
+}
+
+/**
+ * homi_extent_refused - what can never be had is not to be tried again
+ * @path: of a file to be read
+ * @ret: what its EXTENT can't be had with, or 0
+ * @reason: why; out: likewise
+ */
+int homi_extent_refused(const struct path *path, int ret, u32 *reason)
+{
+	u32 never = HOMI_REASON_NONE;
+
+	if (ret == -EAGAIN && homi_check_file(path, &never) == -EOPNOTSUPP)
+		return homi_refuse(reason, never);
 	return ret;
 }
 
 static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 				  struct homi_extent_resolve *cmd,
-				  const struct homi_nvme_ns *ns)
+				  const struct homi_place *place)
 {
-	u32 reason = HOMI_REASON_NONE;
 	int ret;
 
 	/* Who tries again and again must not sync what is being written. */
@@ -303,11 +397,8 @@ static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
 	if (!ret)
 		ret = homi_extent_lock(e, file, &cmd->out_reason);
 	if (!ret)
-		ret = homi_extent_fill(e, file, cmd, ns);
-	/* What can never be had is not to be tried again. */
-	if (ret == -EAGAIN && homi_check_file(file, &reason) == -EOPNOTSUPP)
-		return homi_refuse(&cmd->out_reason, reason);
-	return ret;
+		ret = homi_extent_fill(e, file, cmd, place);
+	return homi_extent_refused(&file->f_path, ret, &cmd->out_reason);
 }
 
 /* As a first write() does: it may run with somebody's rights no longer. */
@@ -332,7 +423,7 @@ static int homi_extent_modify(struct file *file)
 static int homi_extent_grant_write(struct homi_extent_obj *e,
 				   struct file *path_only,
 				   struct homi_extent_resolve *cmd,
-				   const struct homi_nvme_ns *ns)
+				   const struct homi_place *place)
 {
 	struct file *file;
 	int ret;
@@ -357,35 +448,25 @@ static int homi_extent_grant_write(struct homi_extent_obj *e,
 		ret = -EAGAIN;
 	}
 	if (!ret)
-		ret = homi_extent_fill(e, file, cmd, ns);
+		ret = homi_extent_fill(e, file, cmd, place);
 	fput(file);
 	return ret;
 }
 
-static int homi_extent_grant(struct homi_extent_obj *e, struct file *file,
-			     struct homi_extent_resolve *cmd,
-			     const struct homi_nvme_ns *ns)
+/**
+ * homi_extent_alloc - a new EXTENT, without a file
+ * @ctx: the open file
+ * @write: to be written to
+ *
+ * Return: reserved, see homi_object_reserve(); or an error
+ */
+struct homi_extent_obj *homi_extent_alloc(struct homi_ctx *ctx, bool write)
 {
-	if (e->write)
-		return homi_extent_grant_write(e, file, cmd, ns);
-	return homi_extent_grant_read(e, file, cmd, ns);
-}
-
-static int homi_extent_new(struct homi_call *call, struct file *file,
-			   bool write)
-{
-	struct homi_extent_resolve *cmd = call->cmd;
-	struct homi_ctx *ctx = call->ctx;
-	struct homi_extent_obj *e;
-	struct homi_nvme_ns ns;
+	struct homi_extent_obj *e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	int ret;
 
-	ret = homi_check_resolve(ctx->ctrl, file, write, &ns, &cmd->out_reason);
-	if (ret)
-		return ret;
-	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	if (!e)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	ret = homi_lease_prepare(e, write);
 	if (!ret)
 		ret = homi_object_reserve(ctx, &e->obj, HOMI_OBJ_EXTENT,
@@ -393,20 +474,49 @@ static int homi_extent_new(struct homi_call *call, struct file *file,
 	if (ret) {
 		homi_lease_free(e);
 		kfree(e);
-		return ret;
+		return ERR_PTR(ret);
 	}
-	ret = homi_extent_grant(e, file, cmd, &ns);
+	return e;
+}
+
+static int homi_extent_new(struct homi_call *call, struct file *file,
+			   bool write)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+	struct homi_extent_resolve *cmd = call->cmd;
+	struct homi_ctx *ctx = call->ctx;
+	struct homi_extent_obj *e;
+	struct homi_place place;
+	int ret;
+
+	if (homi_ctrl_is_gone(ctx->ctrl))
+		return -ENODEV;
+	ret = homi_extent_may(file, write, &cmd->out_reason);
+	if (!ret)
+		ret = homi_place_find(ctx->ctrl, sb, &place, &cmd->out_reason);
+	/* Of one to read homi_extent_lock() asks, before anything is handed out. */
+	if (!ret && write)
+		ret = homi_check_file(&file->f_path, &cmd->out_reason);
+	if (ret)
+		return ret;
+	e = homi_extent_alloc(ctx, write);
+	if (IS_ERR(e))
+		return PTR_ERR(e);
+	if (write)
+		ret = homi_extent_grant_write(e, file, cmd, &place);
+	else
+		ret = homi_extent_grant_read(e, file, cmd, &place);
 	if (ret) {
 		homi_object_abort(&e->obj);
 		return ret;
 	}
 	homi_extents_watch(ctx);
 	cmd->out_extent_id = e->obj.id;
-	cmd->out_nsid = ns.nsid;
+	cmd->out_nsid = place.ns.nsid;
 	cmd->out_count = e->table->count;
 	cmd->out_mmap_offset = homi_cookie(&e->obj, HOMI_REGION_TABLE);
 	cmd->out_mmap_length = e->table_len;
-	cmd->out_block_size = ns.block_size;
+	cmd->out_block_size = place.ns.block_size;
 	call->created = &e->obj;
 	return 0;
 }

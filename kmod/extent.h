@@ -2,6 +2,9 @@
 #ifndef _HOMI_EXTENT_H
 #define _HOMI_EXTENT_H
 
+#include <linux/fiemap.h>
+#include <linux/path.h>
+
 #include "homi.h"
 
 /**
@@ -42,14 +45,48 @@ struct homi_table_builder {
 	struct homi_extent last;
 };
 
+/* That a collector has room for by itself: enough for most files */
+#define HOMI_FEW_EXTENTS	8
+
+/**
+ * struct homi_collector - picks up what a file system answers to FIEMAP
+ * @info: what the file system is given
+ * @extents: where extents go
+ * @max: how many fit
+ * @seen: how many came
+ * @few: what @extents is at first
+ */
+struct homi_collector {
+	struct fiemap_extent_info info;
+	struct homi_raw_extent *extents;
+	u32 max;
+	u32 seen;
+	struct homi_raw_extent few[HOMI_FEW_EXTENTS];
+};
+
 int homi_fiemap_init(void);
 void homi_fiemap_exit(void);
-int homi_fiemap(struct inode *inode, u64 start, u64 len,
-		struct homi_raw_extent **extents, u32 *nr);
+int homi_fiemap_begin(struct homi_collector *c);
+void homi_fiemap_end(struct homi_collector *c);
+int homi_fiemap(struct homi_collector *c, struct inode *inode, u64 start,
+		u64 len);
 int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr);
 
+/**
+ * struct homi_place - where the files of a file system are
+ * @sb: it; whoever has one of its files open may use this
+ * @ns: namespace
+ * @commits: its commit_metadata commits an inode's allocation
+ */
+struct homi_place {
+	struct super_block *sb;
+	struct homi_nvme_ns ns;
+	bool commits;
+};
+
 struct homi_extent_obj;
+struct homi_set;
 struct homi_touch;
 
 /**
@@ -81,7 +118,8 @@ struct homi_lease {
  * @recall: tells the holder, and recall_ms later fences it off
  * @ns: its namespace when it was resolved; constant since there is a table
  * @table: mapped read-only into user space; NULL until resolved
- * @table_len: bytes of @table
+ * @table_len: bytes of @table; 0 for a member of a set
+ * @set: that it is a member of, with a reference; constant, or NULL
  */
 struct homi_extent_obj {
 	struct homi_object obj;
@@ -102,6 +140,25 @@ struct homi_extent_obj {
 	struct homi_nvme_ns ns;
 	struct homi_extent_table *table;
 	size_t table_len;
+	struct homi_set *set;
+};
+
+/**
+ * struct homi_set - many EXTENTs in one mapping
+ * @obj: must be first
+ * @table: mapped read-only; NULL until all are resolved; @changes guarded by
+ *	the controller's lock
+ * @table_len: bytes of @table
+ * @count: of @members
+ * @members: with a reference each, NULL where there is none; taken by
+ *	whoever ends the set
+ */
+struct homi_set {
+	struct homi_object obj;
+	struct homi_extent_set *table;
+	size_t table_len;
+	u32 count;
+	struct homi_extent_obj **members;
 };
 
 /* Who it is that wants, or has, a file that can't be lent with him */
@@ -118,10 +175,25 @@ static inline int homi_refuse(u32 *reason, enum homi_reason why)
 
 /* extent_check.c */
 int homi_check_inode(struct inode *inode, u32 *reason);
-int homi_check_file(struct file *file, u32 *reason);
-int homi_check_resolve(struct homi_ctrl *ctrl, struct file *file, bool write,
-		       struct homi_nvme_ns *ns, u32 *reason);
-bool homi_commits_metadata(struct super_block *sb);
+int homi_check_file(const struct path *path, u32 *reason);
+int homi_path_may(const struct path *path, u32 *reason);
+int homi_extent_may(struct file *file, bool write, u32 *reason);
+int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
+		    struct homi_place *place, u32 *reason);
+
+/* extent.c */
+struct homi_extent_obj *homi_extent_alloc(struct homi_ctx *ctx, bool write);
+int homi_extent_lock(struct homi_extent_obj *e, struct file *file, u32 *reason);
+struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
+					  struct file *file, u64 offset,
+					  u64 length,
+					  const struct homi_place *place,
+					  struct homi_collector *c,
+					  u32 *reason);
+int homi_extent_refused(const struct path *path, int ret, u32 *reason);
+int homi_extent_grant(struct homi_extent_obj *e,
+		      struct homi_extent_table *table,
+		      const struct homi_nvme_ns *ns, u32 *reason);
 
 /* extent_lease.c */
 int homi_lease_init(void);

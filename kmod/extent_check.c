@@ -77,23 +77,25 @@ int homi_check_inode(struct inode *inode, u32 *reason)
 
 /**
  * homi_check_file - are its data in the blocks that FIEMAP names?
- * @file: it
+ * @path: of any file
  * @reason: out: enum homi_reason
  *
  * Not where direct I/O is impossible, nor of one on another device.
  */
-int homi_check_file(struct file *file, u32 *reason)
+int homi_check_file(const struct path *path, u32 *reason)
 {
 	struct homi_fileattr attr = {};
 	struct kstat stat;
 	int ret;
 
-	ret = vfs_getattr(&file->f_path, &stat, STATX_DIOALIGN, 0);
+	ret = vfs_getattr_nosec(path, &stat, STATX_DIOALIGN, 0);
 	if (ret)
 		return ret;
 	if (!(stat.result_mask & STATX_DIOALIGN) || !stat.dio_offset_align)
 		return homi_refuse(reason, HOMI_REASON_NO_DIO);
-	ret = vfs_fileattr_get(file->f_path.dentry, &attr);
+	if (strcmp(path->dentry->d_sb->s_type->name, "xfs"))
+		return 0;
+	ret = vfs_fileattr_get(path->dentry, &attr);
 	if (ret && ret != -ENOIOCTLCMD && ret != -EOPNOTSUPP)
 		return ret;
 	if (!ret && attr.fsx_xflags & FS_XFLAG_REALTIME)
@@ -130,10 +132,10 @@ static int homi_check_device(struct homi_ctrl *ctrl, struct block_device *bdev,
 }
 
 /* The rule of leases: the owner, or CAP_LEASE. No reader may stall a writer. */
-static bool homi_may_lease(struct file *file)
+static bool homi_may_lease(const struct path *path)
 {
-	vfsuid_t uid = i_uid_into_vfsuid(file_mnt_idmap(file),
-					 file_inode(file));
+	vfsuid_t uid = i_uid_into_vfsuid(mnt_idmap(path->mnt),
+					 d_inode(path->dentry));
 
 	return vfsuid_eq_kuid(uid, current_fsuid()) || capable(CAP_LEASE);
 }
@@ -150,52 +152,70 @@ static int homi_may_write(struct file *file)
 }
 
 /**
- * homi_check_resolve - may this file be resolved by the caller?
- * @ctrl: the controller that it should be on
- * @file: as the caller opened it
- * @write: to be written to
- * @ns: out: namespace that it is on
+ * homi_path_may - may what lies there be resolved by the caller, who may read it?
+ * @path: of any file
  * @reason: out: enum homi_reason
  */
-int homi_check_resolve(struct homi_ctrl *ctrl, struct file *file, bool write,
-		       struct homi_nvme_ns *ns, u32 *reason)
+int homi_path_may(const struct path *path, u32 *reason)
 {
-	struct inode *inode = file_inode(file);
+	int ret = homi_check_inode(d_inode(path->dentry), reason);
+
+	if (ret)
+		return ret;
+	return homi_may_lease(path) ? 0 : -EPERM;
+}
+
+/**
+ * homi_extent_may - may this file be resolved by the caller?
+ * @file: as the caller opened it
+ * @write: to be written to
+ * @reason: out: enum homi_reason
+ */
+int homi_extent_may(struct file *file, bool write, u32 *reason)
+{
 	int ret;
 
 	if (!(file->f_mode & (write ? FMODE_PATH : FMODE_READ)))
 		return -EBADF;
-	if (homi_ctrl_is_gone(ctrl))
-		return -ENODEV;
-	ret = homi_check_inode(inode, reason);
+	ret = homi_path_may(&file->f_path, reason);
 	if (ret)
 		return ret;
-	if (!homi_may_lease(file))
-		return -EPERM;
-	ret = write ? homi_may_write(file) : 0;
-	if (ret)
-		return ret;
-	ret = homi_check_fs(inode->i_sb, reason);
-	/* Of one to read homi_extent_lock() asks, before anything is handed out. */
-	if (!ret && write)
-		ret = homi_check_file(file, reason);
-	if (ret)
-		return ret;
-	return homi_check_device(ctrl, inode->i_sb->s_bdev, ns, reason);
+	return write ? homi_may_write(file) : 0;
 }
 
-/**
- * homi_commits_metadata - does commit_metadata commit an inode's allocation?
- * @sb: a file system
- *
- * What file systems offer to NFS's servers is that, but not where it writes the
- * inode and no more: ext4 without a journal.
+/*
+ * What file systems offer to NFS's servers is enough, but not where that writes
+ * the inode and no more: ext4 without a journal.
  */
-bool homi_commits_metadata(struct super_block *sb)
+static bool homi_commits_metadata(struct super_block *sb)
 {
 	if (!sb->s_export_op || !sb->s_export_op->commit_metadata)
 		return false;
 	return strcmp(sb->s_type->name, "ext4") ||
 	       homi_ext4_has(sb, HOMI_EXT4_FEATURE_COMPAT,
 			     HOMI_EXT4_HAS_JOURNAL) > 0;
+}
+
+/**
+ * homi_place_find - are the files of a file system on a controller, and where?
+ * @ctrl: the controller
+ * @sb: one of its files has passed homi_extent_may()
+ * @place: out
+ * @reason: out: enum homi_reason
+ */
+int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
+		    struct homi_place *place, u32 *reason)
+{
+	int ret;
+
+	if (homi_ctrl_is_gone(ctrl))
+		return -ENODEV;
+	ret = homi_check_fs(sb, reason);
+	if (!ret)
+		ret = homi_check_device(ctrl, sb->s_bdev, &place->ns, reason);
+	if (ret)
+		return ret;
+	place->sb = sb;
+	place->commits = homi_commits_metadata(sb);
+	return 0;
 }

@@ -291,6 +291,12 @@ static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 	homi_table_set_state(e->table, state);
 	spin_lock(&ctrl->lock);
 	homi_event_signal(ctrl, e->obj.event);
+	if (e->set) {
+		/* A reader that sees it also sees the new state. */
+		smp_store_release(&e->set->table->changes,
+				  e->set->table->changes + 1);
+		homi_event_signal(ctrl, e->set->obj.event);
+	}
 	spin_unlock(&ctrl->lock);
 	wake_up_all(&ctrl->wait);
 }

@@ -31,15 +31,44 @@ static bool homi_ns_is_same(struct homi_ctrl *ctrl, struct block_device *bdev,
 	       ns.zoned == was->zoned && ns.blocks >= was->blocks;
 }
 
-static void homi_extent_check(struct homi_extent_obj *e)
+/**
+ * struct homi_ns_answer - what one EXTENT was told, for the next one
+ * @bdev: that was looked at
+ * @ns: as it was when the EXTENT was resolved
+ * @same: and still is
+ */
+struct homi_ns_answer {
+	struct block_device *bdev;
+	struct homi_nvme_ns ns;
+	bool same;
+};
+
+static bool homi_ns_equal(const struct homi_nvme_ns *a,
+			  const struct homi_nvme_ns *b)
+{
+	return a->nsid == b->nsid && a->dev == b->dev &&
+	       a->blocks == b->blocks && a->block_size == b->block_size &&
+	       a->metadata_size == b->metadata_size && a->zoned == b->zoned;
+}
+
+static void homi_extent_look(struct homi_extent_obj *e,
+			     struct homi_ns_answer *last)
 {
 	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
+	struct block_device *bdev;
 
 	/* The file keeps the disk. Before there is a table nobody is misled. */
 	mutex_lock(&e->lock);
-	if (e->file && e->table && homi_ctrl_is_live(ctrl) &&
-	    !homi_ns_is_same(ctrl, file_inode(e->file)->i_sb->s_bdev, &e->ns))
-		homi_extent_expire(e);
+	if (e->file && e->table && homi_ctrl_is_live(ctrl)) {
+		bdev = file_inode(e->file)->i_sb->s_bdev;
+		if (last->bdev != bdev || !homi_ns_equal(&last->ns, &e->ns)) {
+			last->bdev = bdev;
+			last->ns = e->ns;
+			last->same = homi_ns_is_same(ctrl, bdev, &e->ns);
+		}
+		if (!last->same)
+			homi_extent_expire(e);
+	}
 	mutex_unlock(&e->lock);
 }
 
@@ -47,14 +76,16 @@ static void homi_extents_watch_fn(struct work_struct *work)
 {
 	struct homi_ctx *ctx = container_of(to_delayed_work(work),
 					    struct homi_ctx, watch);
+	struct homi_ns_answer last = {};
 	struct homi_extent_obj *e;
 	unsigned long id = 0;
 	bool any = false;
 
 	while ((e = homi_extent_next(ctx, &id))) {
-		homi_extent_check(e);
+		homi_extent_look(e, &last);
 		homi_object_put(&e->obj);
 		any = true;
+		cond_resched();
 	}
 	if (any && !homi_ctrl_is_gone(ctx->ctrl))
 		homi_extents_watch(ctx);
@@ -100,5 +131,6 @@ void homi_extents_gone(struct homi_ctx *ctx, void *unused)
 	while ((e = homi_extent_next(ctx, &id))) {
 		homi_extent_gone(e);
 		homi_object_put(&e->obj);
+		cond_resched();
 	}
 }

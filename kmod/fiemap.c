@@ -20,25 +20,10 @@
 	 FIEMAP_EXTENT_NOT_ALIGNED | FIEMAP_EXTENT_DATA_INLINE |	\
 	 FIEMAP_EXTENT_DATA_TAIL)
 
-#define HOMI_FIEMAP_FIRST	64	/* extents that fit at the first try */
 #define HOMI_FIEMAP_TRIES	8
 #define HOMI_FIEMAP_MAX		(32U << 20)	/* 1 GiB; kvmalloc() ends at 2 */
 
-/**
- * struct homi_collector - one FIEMAP call under way
- * @info: what the file system was given
- * @extents: where extents go
- * @max: how many fit
- * @seen: how many came
- */
-struct homi_collector {
-	struct fiemap_extent_info info;
-	struct homi_raw_extent *extents;
-	u32 max;
-	u32 seen;
-};
-
-/* By the task that calls: small numbers, for which an xarray is small too. */
+/* By the task that asks: small numbers, for which an xarray is small too. */
 static DEFINE_XARRAY(homi_collectors);
 
 /*
@@ -84,65 +69,85 @@ void homi_fiemap_exit(void)
 	xa_destroy(&homi_collectors);
 }
 
+/**
+ * homi_fiemap_begin - the caller is going to ask where files lie
+ * @c: stays where it is until homi_fiemap_end(), by the same task
+ */
+int homi_fiemap_begin(struct homi_collector *c)
+{
+	c->extents = c->few;
+	c->max = ARRAY_SIZE(c->few);
+	return xa_err(xa_store(&homi_collectors, task_pid_nr(current), c,
+			       GFP_KERNEL));
+}
+
+void homi_fiemap_end(struct homi_collector *c)
+{
+	xa_erase(&homi_collectors, task_pid_nr(current));
+	if (c->extents != c->few)
+		kvfree(c->extents);
+}
+
 /* One call; -EIO if what was seen is not what the file system counted. */
 static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
 			    struct homi_collector *c)
 {
-	unsigned long key = task_pid_nr(current);
 	int ret;
 
-	c->info.fi_flags = FIEMAP_FLAG_SYNC;
-	c->info.fi_extents_mapped = 0;
-	c->info.fi_extents_max = 0;
-	c->info.fi_extents_start = NULL;
+	c->info = (struct fiemap_extent_info){};
 	c->seen = 0;
-	ret = xa_err(xa_store(&homi_collectors, key, c, GFP_KERNEL));
-	if (ret)
-		return ret;
 	ret = inode->i_op->fiemap(inode, &c->info, start, len);
-	xa_erase(&homi_collectors, key);
 	if (ret)
 		return ret;
 	return c->seen == c->info.fi_extents_mapped ? 0 : -EIO;
 }
 
+static int homi_fiemap_grow(struct homi_collector *c)
+{
+	struct homi_raw_extent *more;
+
+	if (c->seen > HOMI_FIEMAP_MAX)
+		return -ENOMEM;
+	more = kvmalloc_array(c->seen, sizeof(*more),
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!more)
+		return -ENOMEM;
+	if (c->extents != c->few)
+		kvfree(c->extents);
+	c->extents = more;
+	c->max = c->seen;
+	return 0;
+}
+
 /**
  * homi_fiemap - all extents of a range of a file, never a part of them
- * @inode: a file whose file system has FIEMAP; the caller holds no lock of it
+ * @c: begun by this task; out: @extents and how many, @seen, until it is used
+ *	again
+ * @inode: a file whose file system has FIEMAP, and whose data are on the drive;
+ *	the caller holds no lock of it
  * @start: bytes
  * @len: bytes
- * @extents: out: to be given back by kvfree()
- * @nr: out: number of them
  *
  * The caller has seen to it that nobody changes the file.
  */
-int homi_fiemap(struct inode *inode, u64 start, u64 len,
-		struct homi_raw_extent **extents, u32 *nr)
+int homi_fiemap(struct homi_collector *c, struct inode *inode, u64 start,
+		u64 len)
 {
-	struct homi_collector c = {};
-	u32 max = HOMI_FIEMAP_FIRST;
 	int try, ret = -EIO;
 
 	for (try = 0; try < HOMI_FIEMAP_TRIES; try++) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		c.extents = kvmalloc_array(max, sizeof(*c.extents),
-					   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-		if (!c.extents)
-			return -ENOMEM;
-		c.max = max;
-		ret = homi_fiemap_once(inode, start, len, &c);
-		if (!ret && c.seen <= max) {
-			*extents = c.extents;
-			*nr = c.seen;
+		ret = homi_fiemap_once(inode, start, len, c);
+		if (!ret && c->seen <= c->max)
 			return 0;
-		}
-		kvfree(c.extents);
 		if (ret && ret != -EIO)
 			return ret;
-		if (c.seen > HOMI_FIEMAP_MAX)
-			return -ENOMEM;
-		max = max(max, c.seen);
+		if (c->seen > c->max) {
+			ret = homi_fiemap_grow(c);
+			if (ret)
+				return ret;
+		}
 	}
 	return -EIO;
 }

@@ -219,6 +219,7 @@ enum homi_object_type {
 	HOMI_OBJ_QUEUE,
 	HOMI_OBJ_MEM,
 	HOMI_OBJ_EXTENT,
+	HOMI_OBJ_SET,
 };
 
 /* What a mmap cookie means. DB to EVENT stand together: a reset zaps these. */
@@ -390,6 +391,9 @@ int homi_cmd_extent_resolve(struct homi_call *call);
 int homi_cmd_extent_ack(struct homi_call *call);
 int homi_extent_init(void);
 void homi_extent_exit(void);
+
+/* extent_set.c */
+int homi_cmd_resolve_set(struct homi_call *call);
 
 /* extent_ns.c */
 void homi_extents_watch_prepare(struct homi_ctx *ctx);

@@ -26,6 +26,7 @@ union homi_cmd {
 	struct homi_reserve reserve;
 	struct homi_destroy destroy;
 	struct homi_holders holders;
+	struct homi_resolve_set resolve_set;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -121,6 +122,12 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, holders),
 		.min_size = offsetofend(union homi_cmd, holders.out_busy),
 		.fn = homi_cmd_holders,
+	},
+	[HOMI_CMD_RESOLVE_SET - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, resolve_set),
+		.min_size = offsetofend(union homi_cmd,
+					resolve_set.out_mmap_length),
+		.fn = homi_cmd_resolve_set,
 	},
 };
 

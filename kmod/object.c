@@ -366,10 +366,12 @@ static void homi_ctx_end_objects(struct homi_ctx *ctx, bool queues)
 	unsigned long id;
 
 	/* The file is closed: nobody else adds, takes or finds objects. */
-	xa_for_each(&ctx->objects, id, obj)
+	xa_for_each(&ctx->objects, id, obj) {
 		if (queues ? obj->type == HOMI_OBJ_QUEUE :
 			     obj->type != HOMI_OBJ_QUEUE)
 			homi_object_end(obj, true);
+		cond_resched();
+	}
 }
 
 static void homi_ctx_teardown(struct work_struct *work)

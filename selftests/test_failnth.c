@@ -29,6 +29,8 @@ static struct {
 	struct file file;
 	struct homi_queue_create q;
 	struct homi_extent_resolve extent;
+	struct homi_resolve_set set;
+	int root;		/* directory that names of a set are looked up in */
 	uint64_t generation;	/* of the extent's table */
 	struct homi_segment *segments;
 	uint32_t id, count;
@@ -460,6 +462,45 @@ static void check_acked(int err)
 	if (err)
 		ASSERT_EQ(0, run_ack());
 	check_resolved(0);
+}
+
+/* Three times the same: one that can't be had does not end the call. */
+static int run_set(void)
+{
+	static char names[3 * sizeof(e.file.path)];
+	const char *name = strrchr(e.file.path, '/') + 1;
+	size_t len = 0;
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < 3; i++)
+		len += sprintf(names + len, "%s", name) + 1;
+	e.set = (struct homi_resolve_set){
+		.size = sizeof(e.set), .dirfd = e.root, .count = 3,
+		.names = (uintptr_t)names, .names_length = len,
+	};
+	err = homi_call(e.fd, HOMI_RESOLVE_SET, &e.set);
+	return err ? err : e.set.out_resolved == 3 ? 0 : -ENOMEM;
+}
+
+/* What was made is all there, and nothing else is. */
+static void check_set(int err)
+{
+	(void)err;
+	e.id = e.set.out_set_id;
+	check_resolved(e.id ? 0 : -ENOENT);
+	ASSERT_EQ(-ENOENT, destroy(e.fd, 1));
+}
+
+FS_TEST_TIMEOUT(set, 240)
+{
+	begin();
+	file_create(&e.file, dir, "failnth", 1 << 20, 1);
+	e.root = open(dir, O_RDONLY | O_CLOEXEC);
+	ASSERT(e.root >= 0);
+	inject("RESOLVE_SET", &(struct op){ .run = run_set, .after = check_set });
+	close(e.root);
+	file_remove(&e.file);
 }
 
 FS_TEST_TIMEOUT(extent, 240)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The contract of all commands at once: sizes, flags, reserved fields, addresses, numbers, ids
- * and privileges. What a command does is the matter of the other tests.
+ * and privileges. What a command does is the matter of the other tests. Long because each command
+ * and each of its fields has a row.
  */
 #include <asm/termbits.h>
 #include <fcntl.h>
@@ -129,9 +130,27 @@ LAYOUT(homi_holders, holders, 16);
 LAYOUT(homi_holders, out_revoked, 24);
 LAYOUT(homi_holders, out_busy, 28);
 LENGTH(homi_holders, 32);
+LAYOUT(homi_set_entry, extent_id, 8);
+LAYOUT(homi_set_entry, error, 12);
+LAYOUT(homi_set_entry, reason, 16);
+LENGTH(homi_set_entry, 24);
+LAYOUT(homi_extent_set, resolved, 4);
+LAYOUT(homi_extent_set, changes, 8);
+LAYOUT(homi_extent_set, entries, 32);
+LENGTH(homi_extent_set, 32);
+LAYOUT(homi_resolve_set, dirfd, 8);
+LAYOUT(homi_resolve_set, count, 12);
+LAYOUT(homi_resolve_set, names, 16);
+LAYOUT(homi_resolve_set, names_length, 24);
+LAYOUT(homi_resolve_set, out_set_id, 32);
+LAYOUT(homi_resolve_set, out_resolved, 36);
+LAYOUT(homi_resolve_set, out_mmap_offset, 40);
+LAYOUT(homi_resolve_set, out_mmap_length, 48);
+LENGTH(homi_resolve_set, 56);
 
 _Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
-	       HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e, "command numbers");
+	       HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
+	       "command numbers");
 
 /* One file whose objects the commands of the table may name */
 static struct fixture {
@@ -232,6 +251,22 @@ static int good_holders(void *buf)
 	return 0;
 }
 
+/* Of a file that is not there, which is no error of the call */
+static int good_resolve_set(void *buf)
+{
+	static const char name[] = "not there";
+	struct homi_resolve_set *cmd = buf;
+	static int root = -1;
+
+	if (root < 0)
+		root = open("/", O_PATH | O_CLOEXEC);
+	cmd->dirfd = root;
+	cmd->count = 1;
+	cmd->names = (uintptr_t)name;
+	cmd->names_length = sizeof(name);
+	return 0;
+}
+
 static int good_destroy(void *buf)
 {
 	((struct homi_destroy *)buf)->id = 12345;
@@ -271,6 +306,7 @@ static const struct row rows[] = {
 	ROW(RESERVE, reserve, 0, offsetof(struct homi_reserve, __reserved), NONE),
 	ROW(HOLDERS, holders, HOMI_HOLDERS_REVOKE, offsetof(struct homi_holders, __reserved),
 	    NONE),
+	ROW(RESOLVE_SET, resolve_set, 0, NONE, offsetof(struct homi_resolve_set, out_set_id)),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 

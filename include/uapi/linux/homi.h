@@ -73,6 +73,7 @@ enum {
 	HOMI_CMD_RESERVE = 0x8c,
 	HOMI_CMD_DESTROY = 0x8d,
 	HOMI_CMD_HOLDERS = 0x8e,
+	HOMI_CMD_RESOLVE_SET = 0x8f,
 };
 
 /**
@@ -630,6 +631,88 @@ struct homi_extent_ack {
 };
 
 #define HOMI_EXTENT_ACK _IO(HOMI_TYPE, HOMI_CMD_EXTENT_ACK)
+
+/**
+ * struct homi_set_entry - one file of a set
+ * @table: bytes from the start of the mapping to its struct homi_extent_table, a
+ *	multiple of 64; 0 if it has none
+ * @extent_id: its EXTENT, or 0
+ * @error: 0, or the errno (positive) that EXTENT_RESOLVE or open() fails with
+ * @reason: enum homi_reason, with EOPNOTSUPP or EAGAIN
+ * @__reserved: 0
+ */
+struct homi_set_entry {
+	__aligned_u64 table;
+	__u32 extent_id;
+	__u32 error;
+	__u32 reason;
+	__u32 __reserved;
+};
+
+/**
+ * struct homi_extent_set - head of the mapping of a set
+ * @count: number of entries, one for each name, in the same order
+ * @resolved: how many of them have a table
+ * @changes: grows by one after each table's state has become RECALLED or REVOKED
+ * @__reserved: 0
+ * @entries: constant, as all of the mapping is but @changes and the tables'
+ *	states and generations
+ */
+struct homi_extent_set {
+	__u32 count;
+	__u32 resolved;
+	__u32 changes;
+	__u32 __reserved[5];
+	struct homi_set_entry entries[];
+};
+
+/**
+ * struct homi_resolve_set - ioctl(HOMI_RESOLVE_SET)
+ * @size: sizeof(struct homi_resolve_set)
+ * @flags: must be 0
+ * @dirfd: a directory; all names are looked up in it as if it were the root
+ *	(openat2(), RESOLVE_IN_ROOT)
+ * @count: number of names, 1 to 262144
+ * @names: user address of the names, one after the other, each with its NUL
+ * @names_length: bytes at @names, up to 64 MiB
+ * @out_set_id: the new SET
+ * @out_resolved: how many files it has an EXTENT of
+ * @out_mmap_offset: mmap cookie of the set (struct homi_extent_set), which is
+ *	mapped read-only
+ * @out_mmap_length: bytes to map, exactly
+ *
+ * Many files by one call and in one mapping: for each name what open() for
+ * reading, EXTENT_RESOLVE (read type, the whole file) and close() do, by the
+ * same rules. A file that can't be opened or is refused has no table, and its
+ * entry says why; the others have an EXTENT each, of the id that the entry
+ * tells, which is recalled, answered (EXTENT_ACK) and revoked by itself; an
+ * eventfd bound to the SET is signalled for each of them. DESTROY of the SET
+ * destroys all of its EXTENTs; one that is destroyed by itself keeps its table
+ * in the mapping.
+ *
+ * A directory that names in a row are in is looked up once: they find it also when
+ * it is moved meanwhile.
+ *
+ * ENOTDIR: @dirfd is no directory; EINVAL: not exactly @count names; EINTR: a
+ * fatal signal came, or another one while the system is suspended; ENOMEM,
+ * ENODEV: nothing is left of it. An entry's EAGAIN without a reason: a directory
+ * above was moved meanwhile. Each file takes about 1 KiB
+ * of kernel memory. Needs what EXTENT_RESOLVE needs, for each file.
+ */
+struct homi_resolve_set {
+	__u32 size;
+	__u32 flags;
+	__s32 dirfd;
+	__u32 count;
+	__aligned_u64 names;
+	__aligned_u64 names_length;
+	__u32 out_set_id;
+	__u32 out_resolved;
+	__aligned_u64 out_mmap_offset;
+	__aligned_u64 out_mmap_length;
+};
+
+#define HOMI_RESOLVE_SET _IO(HOMI_TYPE, HOMI_CMD_RESOLVE_SET)
 
 /**
  * struct homi_reserve - ioctl(HOMI_RESERVE)
