@@ -387,8 +387,79 @@ int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents)
 
 	if (ret == -EBUSY)
 		return ret;
-	munmap((void *)(uintptr_t)extents->table, extents->length);
+	/* What is a set's stays mapped with it. */
+	if (extents->length)
+		munmap((void *)(uintptr_t)extents->table, extents->length);
 	memset(extents, 0, sizeof(*extents));
+	return ret;
+}
+
+/* One after the other, each with its NUL, as the kernel takes them */
+static char *join_names(const char *const *names, uint32_t count, size_t *length)
+{
+	char *all, *end;
+	size_t len = 0;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		len += strlen(names[i]) + 1;
+	all = malloc(len ? len : 1);
+	if (!all)
+		return NULL;
+	for (i = 0, end = all; i < count; i++)
+		end = stpcpy(end, names[i]) + 1;
+	*length = len;
+	return all;
+}
+
+int homi_set_open(const struct homi_dev *dev, int dirfd, const char *const *names, uint32_t count,
+		  struct homi_set *set)
+{
+	struct homi_resolve_set cmd = { .size = sizeof(cmd), .dirfd = dirfd, .count = count };
+	void *head = NULL;
+	size_t length = 0;
+	char *all;
+	int ret;
+
+	memset(set, 0, sizeof(*set));
+	all = join_names(names, count, &length);
+	if (!all)
+		return -ENOMEM;
+	cmd.names = (uintptr_t)all;
+	cmd.names_length = length;
+	ret = call(dev, HOMI_RESOLVE_SET, &cmd);
+	free(all);
+	if (ret)
+		return ret;
+	ret = map_region(dev, cmd.out_mmap_offset, cmd.out_mmap_length, PROT_READ, &head);
+	if (ret) {
+		homi_destroy(dev, cmd.out_set_id);
+		return ret;
+	}
+	set->head = head;
+	set->length = cmd.out_mmap_length;
+	set->id = cmd.out_set_id;
+	return 0;
+}
+
+int homi_set_get(const struct homi_set *set, uint32_t index, struct homi_extents *extents)
+{
+	const struct homi_set_entry *entry = &set->head->entries[index];
+
+	memset(extents, 0, sizeof(*extents));
+	if (entry->error)
+		return -(int)entry->error;
+	extents->table = homi_set_get_table(set->head, index);
+	extents->id = entry->extent_id;
+	return 0;
+}
+
+int homi_set_close(const struct homi_dev *dev, struct homi_set *set)
+{
+	int ret = homi_destroy(dev, set->id);
+
+	munmap((void *)(uintptr_t)set->head, set->length);
+	memset(set, 0, sizeof(*set));
 	return ret;
 }
 

@@ -189,4 +189,9 @@ int target_read(struct target *target, struct session *s, unsigned int flags,
 		homi_deliver_fn deliver, void *arg, struct homi_pump_stats *stats,
 		struct trouble *t);
 
+/* --- tree.c --- */
+
+/* "homi extents" of a directory, which is @dir; the exit status */
+int show_tree(const struct options *opt, int dir);
+
 #endif /* CLI_H */

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -165,11 +166,18 @@ static void table_json(const struct target *target, const char *controller,
 
 int cmd_extents(const struct options *opt)
 {
+	int dir = open(opt->operands[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct holders holders;
 	struct session s = { 0 };
 	struct target target;
 	struct trouble t;
 
+	if (dir >= 0) {
+		int ret = show_tree(opt, dir);
+
+		close(dir);
+		return ret;
+	}
 	find_holders(opt->operands[0], &holders);
 	if (target_open(&target, &s, opt, opt->operands[0], false, &t)) {
 		/* They may be why. */

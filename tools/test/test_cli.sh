@@ -69,6 +69,10 @@ make_files() {
 		dd if=/dev/urandom of="$dir/sparse" bs=4096 count=3 seek=$((i * 9)) conv=notrunc status=none
 	done
 	fallocate -o 2500000 -l 1000000 -n "$dir/sparse"
+	mkdir -p "$1/tree/deep"
+	# Copies: who shares blocks with these would have them move.
+	cp --reflink=never --sparse=always "$dir"/{empty,one,sparse} "$1/tree"
+	cp --reflink=never "$dir/tail" "$1/tree/deep"
 	sync -f "$dir"
 }
 
@@ -97,6 +101,24 @@ same_blocks() {
 	by_filefrag "$1" | up_to_end "$1" >"$tmp/out"
 	by_homi "$1" | up_to_end "$1" >"$tmp/err"
 	[ -s "$tmp/out" ] && cmp "$tmp/out" "$tmp/err"
+}
+
+# A directory: each file as by itself, in order; one that is being written to does not spoil the others.
+same_tree() {
+	local dir=$1 file counts='' status
+
+	for file in deep/tail empty one sparse; do
+		"$homi" extents -o json "$dir/$file" >"$tmp/one" || return 1
+		counts+=$(jq -r --arg f "$file" '"\($f) \(.size) \(.extents | length)"' "$tmp/one")$'\n'
+	done
+	gives 0 extents -o json "$dir" &&
+		[ "$(jq -r '.files[] | "\(.path) \(.size) \(.count)"' "$tmp/out")" = "${counts%$'\n'}" ] || return 1
+	gives 0 extents "$dir/" && grep -q "^$dir/: 4 files on $HOMI_CTRL$" "$tmp/out" || return 1
+	exec 9>>"$dir/one"
+	gives 3 extents -o json "$dir" && json '[.files[] | select(.error)] == [.files[2]] and .files[3].count > 60'
+	status=$?
+	exec 9>&-
+	return $status
 }
 
 copies() {
@@ -337,6 +359,7 @@ make_files "$HOMI_XFS"
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "blocks agree with filefrag: $dir, sparse" same_blocks "$dir/cli/sparse"
 	check "blocks agree with filefrag: $dir, tail" same_blocks "$dir/cli/tail"
+	check "a directory by one call: $dir" same_tree "$dir/tree"
 done
 if [ "$(info queues_spare)" = 0 ]; then
 	check "no spare queue: status 3" gives 3 read "$HOMI_EXT4/cli/tail"

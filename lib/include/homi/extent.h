@@ -30,6 +30,19 @@ HOMI_FN uint32_t homi_extent_get_state(const struct homi_extent_table *table)
 }
 
 /**
+ * homi_set_get_table - the table of one file of a set, or NULL
+ * @set: mapped
+ * @index: of the file's name, below @set->count
+ */
+HOMI_FN const struct homi_extent_table *homi_set_get_table(const struct homi_extent_set *set,
+							    uint32_t index)
+{
+	if (!set->entries[index].table)
+		return 0;
+	return (const struct homi_extent_table *)((const char *)set + set->entries[index].table);
+}
+
+/**
  * homi_extent_find - the record that holds @offset, by binary search
  * @records: sorted by file_offset
  * @count: number of records

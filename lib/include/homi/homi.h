@@ -157,7 +157,7 @@ int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue);
 /**
  * homi_event_bind - an eventfd is told of what happens to an object
  * @dev: the controller
- * @id: of a queue (@create.out_queue_id) or of struct homi_extents, or 0 for the
+ * @id: of a queue (@create.out_queue_id), struct homi_extents or struct homi_set, or 0 for the
  *	state of the controller
  * @eventfd: or -1 to end it; see HOMI_EVENT_BIND
  */
@@ -178,7 +178,7 @@ int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue)
 /**
  * struct homi_extents - the blocks of a file
  * @table: mapped read-only; its state changes when somebody wants the blocks back
- * @length: bytes that are mapped
+ * @length: bytes that are mapped; 0 if the mapping is a set's
  * @id: of the EXTENT
  */
 struct homi_extents {
@@ -221,6 +221,46 @@ int homi_extents_ack(const struct homi_dev *dev, const struct homi_extents *exte
 
 /** homi_extents_close - gives the blocks back; no command on them may be in flight */
 int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents);
+
+/**
+ * struct homi_set - the blocks of many files, in one mapping
+ * @head: mapped read-only: an entry for each name, in the order of the names
+ * @length: bytes that are mapped
+ * @id: of the SET, for homi_event_bind(): told of whatever becomes of one of the files
+ */
+struct homi_set {
+	const struct homi_extent_set *head;
+	uint64_t length;
+	uint32_t id;
+};
+
+/**
+ * homi_set_open - resolves many files by one call, as homi_extents_open() would
+ * @dev: the controller
+ * @dirfd: a directory, the root for all names (O_PATH is enough)
+ * @names: of files below it
+ * @count: number of names, 1 to 262144
+ * @set: written
+ *
+ * A file that can't be had is no error: its entry says why. About 1 KiB of kernel memory
+ * for each file. See HOMI_RESOLVE_SET.
+ */
+int homi_set_open(const struct homi_dev *dev, int dirfd, const char *const *names, uint32_t count,
+		  struct homi_set *set);
+
+/**
+ * homi_set_get - one of its files, for homi_extents_ack() and homi_extents_close()
+ * @set: stays open as long as @extents->table is used
+ * @index: of the name, below @set->head->count
+ * @extents: written
+ *
+ * homi_extents_close() gives back this file alone, the table stays readable. Or why there
+ * is nothing: -errno, with @set->head->entries[@index].reason.
+ */
+int homi_set_get(const struct homi_set *set, uint32_t index, struct homi_extents *extents);
+
+/** homi_set_close - gives back all that is left; no command on their blocks may be in flight */
+int homi_set_close(const struct homi_dev *dev, struct homi_set *set);
 
 /**
  * homi_reserve - queue pairs that the nvme driver is to leave to homi
