@@ -245,46 +245,62 @@ static void generate(const char *dir, unsigned int files)
 	ASSERT(fx.inlined || (fx.granted > files / 2 && fx.writable && fx.holes));
 }
 
-static void generate_on(const char *mkfs)
+/* Of the kind that @mkfs makes: it is "mkfs.", the kind, and options. */
+static void generate_on(const char *mkfs, const char *options)
 {
+	char kind[8];
 	const char *point = private_mount_point();
 
 	if (!raw_path())
 		SKIP("HOMI_RAW names no partition that may be overwritten");
 	if (shell("PATH=$PATH:/usr/sbin %s %s >/dev/null 2>&1", mkfs, raw_path()))
 		SKIP("%s: not on this drive", mkfs);
-	if (mount(raw_path(), point, "ext4", 0, NULL))
+	ASSERT_EQ(1, sscanf(mkfs, "mkfs.%7s", kind));
+	if (mount(raw_path(), point, kind, 0, options))
 		SKIP("%s: mount: %s", mkfs, strerror(errno));
-	generate(point, times(800, 60));
+	generate(point, times(200, 60));
 	ASSERT(!umount(point));
 }
 
 TEST_TIMEOUT(ext4, 200)
 {
-	generate(need_fs("ext4"), times(2000, 150));
+	generate(need_fs("ext4"), times(600, 150));
 }
 
 TEST_TIMEOUT(xfs, 200)
 {
 	fx.reflink = true;
-	generate(need_fs("xfs"), times(2000, 150));
+	generate(need_fs("xfs"), times(600, 150));
 	ASSERT(fx.shared);
 }
 
 TEST_TIMEOUT(ext4_blocks_of_1k, 200)
 {
-	generate_on("mkfs.ext4 -q -F -b 1024");
+	generate_on("mkfs.ext4 -q -F -b 1024", NULL);
 }
 
 /* What an fsync does there is not what commits a journal. */
 TEST_TIMEOUT(ext4_without_journal, 200)
 {
-	generate_on("mkfs.ext4 -q -F -O ^has_journal");
+	generate_on("mkfs.ext4 -q -F -O ^has_journal", NULL);
 }
 
 TEST_TIMEOUT(ext4_bigalloc, 200)
 {
-	generate_on("mkfs.ext4 -q -F -O bigalloc -C 65536");
+	generate_on("mkfs.ext4 -q -F -O bigalloc -C 65536", NULL);
+}
+
+/* By user, group and project */
+TEST_TIMEOUT(ext4_quota, 200)
+{
+	generate_on("mkfs.ext4 -q -F -O quota,project -E quotatype=usrquota:grpquota:prjquota",
+		    NULL);
+}
+
+TEST_TIMEOUT(xfs_quota, 200)
+{
+	fx.reflink = true;
+	generate_on("mkfs.xfs -q -f --unsupported", "uquota,gquota,pquota");
 }
 
 /*
@@ -294,5 +310,5 @@ TEST_TIMEOUT(ext4_bigalloc, 200)
 TEST_TIMEOUT(ext4_inline, 200)
 {
 	fx.inlined = true;
-	generate_on("mkfs.ext4 -q -F -O inline_data -I 256");
+	generate_on("mkfs.ext4 -q -F -O inline_data -I 256", NULL);
 }

@@ -11,9 +11,10 @@
 
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
+#include <linux/fsverity.h>
 
-#include "files.h"
 #include "harness.h"
+#include "inplace.h"
 
 static void refused(int fd, int file, uint32_t reason)
 {
@@ -376,6 +377,84 @@ TEST(encrypted)
 	ASSERT(!umount(point));
 	ASSERT_EQ(-EOPNOTSUPP, err);
 	ASSERT_EQ(HOMI_REASON_ENCRYPTED, r.out_reason);
+}
+
+/* Who reads the blocks by himself would not have them verified. */
+TEST(verity)
+{
+	struct fsverity_enable_arg enable = {
+		.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = PAGE,
+	};
+	struct homi_extent_resolve r;
+	struct file file;
+	int fd = homi_open();
+
+	need_raw("mkfs.ext4");
+	point = private_mount_point();
+	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin mkfs.ext4 -q -F -b 4096 -O verity %s >/dev/null",
+			   raw_path()));
+	ASSERT(!mount(raw_path(), point, "ext4", 0, NULL));
+	file_create(&file, point, "verified", 9 * PAGE, 78);
+	if (ioctl(file.fd, FS_IOC_ENABLE_VERITY, &enable)) {
+		int err = errno;
+
+		close(file.fd);
+		umount(point);
+		SKIP("this kernel has no fs-verity for ext4: %s", strerror(err));
+	}
+	refused(fd, file.fd, HOMI_REASON_NO_DIO);
+	close(file.fd);
+	ASSERT_EQ(-EOPNOTSUPP, resolve_path(fd, file.path, &r));
+	ASSERT_EQ(HOMI_REASON_NO_DIO, r.out_reason);
+	ASSERT(!umount(point));
+}
+
+static void set_realtime(int file)
+{
+	struct fsxattr attr;
+
+	ASSERT(!ioctl(file, FS_IOC_FSGETXATTR, &attr));
+	attr.fsx_xflags |= FS_XFLAG_REALTIME;
+	ASSERT(!ioctl(file, FS_IOC_FSSETXATTR, &attr));
+}
+
+/* FIEMAP does not tell which of the two devices it means. The log is on neither. */
+TEST(realtime)
+{
+	int fd = homi_open(), file;
+	struct homi_extent_resolve r;
+	struct file plain;
+	char path[300];
+
+	need_raw("mkfs.xfs");
+	point = private_mount_point();
+	/* In a tmpfs there */
+	ASSERT_EQ(0, shell("PATH=$PATH:/usr/sbin; modprobe -q loop; truncate -s 64M /tmp/rt &&"
+			   " losetup /dev/loop7 /tmp/rt && mkfs.xfs -q -f --unsupported"
+			   " -m reflink=0,rmapbt=0 -r rtdev=/dev/loop7,extsize=64k %s >/dev/null",
+			   raw_path()));
+	if (shell("mount -t xfs -o rtdev=/dev/loop7 %s %s", raw_path(), point)) {
+		shell("losetup -d /dev/loop7");
+		SKIP("this kernel has no realtime part of XFS");
+	}
+	snprintf(path, sizeof(path), "%s/realtime", point);
+	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	ASSERT(file >= 0);
+	set_realtime(file);
+	ASSERT_EQ(sizeof(path), write(file, path, sizeof(path)));
+	close(file);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	refused(fd, file, HOMI_REASON_REALTIME);
+	close(file);
+	ASSERT_EQ(-EOPNOTSUPP, resolve_path(fd, path, &r));
+	ASSERT_EQ(HOMI_REASON_REALTIME, r.out_reason);
+	/* Its neighbour is where it says. */
+	file_create(&plain, point, "plain", 4 * PAGE, 79);
+	ASSERT_EQ(0, extent_resolve(fd, plain.fd, 0, 0, &r));
+	ASSERT_EQ(0, destroy(fd, r.out_extent_id));
+	close(plain.fd);
+	ASSERT(!umount(point));
+	ASSERT_EQ(0, shell("losetup -d /dev/loop7"));
 }
 
 /* A file of this controller, asked at another one */
