@@ -256,16 +256,21 @@ static void round_of(const char *dir, int (*act)(const char *path))
 	holder_end();
 }
 
-static void rounds_of(const char *dir, int (*act)(const char *path), size_t size)
+static void begin(void)
 {
-	unsigned int rounds = times(80, 10), i;
-
-	fx.size = size;
 	fx.fd = homi_open();
 	need_queues(fx.fd, 1);
 	set_recall_ms(20);
 	ASSERT(!posix_memalign((void **)&fx.buf, PAGE, SIZE));
 	dma_new(&fx.dma, fx.fd, PAGE);
+}
+
+static void rounds_of(const char *dir, int (*act)(const char *path), size_t size)
+{
+	unsigned int rounds = times(64, 10), i;
+
+	fx.size = size;
+	begin();
 	file_create(&fx.source, dir, "fence.source", SIZE, 8);
 	/* A round in which nobody gets the blocks shows nothing, and does not count. */
 	for (i = 0; i < rounds; ) {
@@ -321,4 +326,21 @@ FS_TEST_TIMEOUT(replace_what_is_written, 180)
 {
 	fx.writes = true;
 	rounds_of(dir, act_open_truncate, SIZE);
+}
+
+/* It stays, for who looks into the image afterwards: what was written in time is found there. */
+FS_TEST(what_was_in_time)
+{
+	char path[256];
+
+	fx.writes = true;
+	begin();
+	holder_start(dir);
+	atomic_store(&fx.stop, true);
+	ASSERT(!pthread_join(fx.thread, NULL));
+	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ring_unmap(&fx.ring);
+	ASSERT_EQ(0, table_close(&fx.table));
+	snprintf(path, sizeof(path), "%s/fence.stays", dir);
+	ASSERT(!rename(fx.file.path, path));
 }
