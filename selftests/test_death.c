@@ -53,7 +53,7 @@ static void print_kills(const struct kills *kills)
 
 TEST_TIMEOUT(in_flight, 480)
 {
-	struct kills kills = { .wanted = times(150, 25) };
+	struct kills kills = { .wanted = times(80, 25) };
 
 	begin();
 	while (kills.counted < kills.wanted) {
@@ -177,7 +177,7 @@ static int die_in(int phase)
 
 TEST_TIMEOUT(in_calls, 240)
 {
-	unsigned int rounds = soak() ? 156 : 39, died[PHASES] = { 0 }, i;
+	unsigned int rounds = soak() ? 78 : 39, died[PHASES] = { 0 }, i;
 	const char *dir = getenv("HOMI_EXT4");
 	uint64_t end;
 	int fd, phase;
@@ -242,7 +242,7 @@ static void wait_all_arrived(void)
 /* The end of either leaves the queues to the other, that of both does not. */
 TEST_TIMEOUT(grandchild_shares_descriptor, 240)
 {
-	struct kills kills = { .wanted = times(20, 8) };
+	struct kills kills = { .wanted = times(14, 8) };
 
 	begin();
 	/* The grandchild becomes this process's child when its parent dies. */
@@ -291,7 +291,7 @@ static void busy_then_exec(void)
 /* The mappings end; the descriptor goes on with the new program, or not. */
 TEST_TIMEOUT(exec, 120)
 {
-	unsigned int rounds = times(20, 4), i;
+	unsigned int rounds = times(12, 4), i;
 
 	fixture_open();
 	for (i = 0; i < rounds; i++) {
@@ -337,7 +337,7 @@ static void busy_after_sending(void)
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
 TEST_TIMEOUT(heir, 240)
 {
-	struct kills kills = { .wanted = times(20, 8) };
+	struct kills kills = { .wanted = times(14, 8) };
 	unsigned int n, r;
 
 	begin();

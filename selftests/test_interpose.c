@@ -428,7 +428,7 @@ TEST(unload_while_in_wrapper)
 TEST_TIMEOUT(reload_under_resets, 120)
 {
 	const char *ko = need_env("HOMI_KO");
-	unsigned int i, rounds = soak() ? 100 : 20;
+	unsigned int i, rounds = soak() ? 60 : 20;
 	struct reader reader;
 	pid_t child;
 

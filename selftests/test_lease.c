@@ -416,7 +416,7 @@ FS_TEST(leases_off)
 /* Many resolve and many write at the same time: all make progress, nothing is left. */
 FS_TEST_TIMEOUT(storm, 120)
 {
-	unsigned int rounds = soak() ? 300 : 60, i, k;
+	unsigned int rounds = soak() ? 150 : 60, i, k;
 	struct file file;
 	pid_t pids[4];
 

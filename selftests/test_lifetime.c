@@ -184,7 +184,7 @@ static void wait_lent(int fd, uint32_t count)
 
 TEST(kill_in_flight)
 {
-	unsigned int rounds = soak() ? 30 : 6, i;
+	unsigned int rounds = soak() ? 15 : 6, i;
 	int fd = homi_open();
 	char *copy, *again;
 	struct area area;
@@ -432,7 +432,7 @@ TEST(rmmod_while_open)
 TEST(reload)
 {
 	const char *ko = getenv("HOMI_KO");
-	unsigned int i, rounds = soak() ? 20 : 5;
+	unsigned int i, rounds = soak() ? 12 : 5;
 	int fd, file, err;
 	uint64_t end;
 	struct area area;
@@ -473,7 +473,7 @@ TEST(reload)
 /* As root a process may do all of it and be stopped at any time. */
 TEST(kill_at_random_times)
 {
-	unsigned int rounds = soak() ? 100 : 25, i;
+	unsigned int rounds = soak() ? 60 : 25, i;
 	int watch = homi_open();
 
 	for (i = 0; i < rounds; i++) {

@@ -357,7 +357,7 @@ TEST(all_spare_ids)
 /* After DESTROY nothing writes to the memory any more. */
 TEST(destroy_in_flight)
 {
-	unsigned int rounds = soak() ? 100 : 10, i, k;
+	unsigned int rounds = soak() ? 40 : 10, i, k;
 	int fd = homi_open();
 	struct area area;
 	struct ring ring;
@@ -446,7 +446,7 @@ TEST(beside_each_other)
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		workers[i].area = area;
 		workers[i].copy = copy;
-		workers[i].rounds = soak() ? 200 : 8;
+		workers[i].rounds = soak() ? 40 : 8;
 		workers[i].fd = i < 2 ? -1 : i < 4 ? fd : other;
 		ASSERT(!pthread_create(&workers[i].thread, NULL, work, &workers[i]));
 	}
@@ -488,7 +488,7 @@ TEST(churn_beside_stock)
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		workers[i].area = area;
 		workers[i].copy = copy;
-		workers[i].rounds = soak() ? 1000 : 60;
+		workers[i].rounds = soak() ? 250 : 60;
 		workers[i].fd = i < 1 ? -1 : i < 3 ? fd : homi_open();
 		ASSERT(!pthread_create(&workers[i].thread, NULL, i < 1 ? work : churn,
 				       &workers[i]));

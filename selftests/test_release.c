@@ -231,7 +231,7 @@ static void end_in_order(unsigned int number)
 
 TEST_TIMEOUT(any_order_in_flight, 120)
 {
-	unsigned int rounds = times(4, 1), i;
+	unsigned int rounds = times(3, 1), i;
 
 	fixture_open();
 	for (i = 0; i < rounds * 120; i++) {

@@ -218,7 +218,7 @@ TEST_TIMEOUT(one, 120)
 	ring_open(&ring, fd, 16);
 	ASSERT_EQ(all, ring.q.out_qid);
 	io_check(&io, &ring);
-	for (i = 0; i < (soak() ? 10 : 3); i++) {
+	for (i = 0; i < (soak() ? 6 : 3); i++) {
 		reset();
 		ASSERT_EQ(all - 1, stock_queues());
 		recreate(&ring);
@@ -410,7 +410,7 @@ TEST_TIMEOUT(under_load, 120)
 	if (!pid)
 		_exit(shell("exec dd if=%s of=/dev/null bs=4k count=2000000 iflag=direct 2>/dev/null",
 			    bdev_path()) ? 1 : 0);
-	for (i = 0; i < (soak() ? 16 : 4); i++) {
+	for (i = 0; i < (soak() ? 10 : 4); i++) {
 		nap_ms(50);
 		ASSERT_EQ(0, reserve(1));
 		ASSERT_EQ(all - 1, stock_queues());
@@ -435,7 +435,7 @@ TEST_TIMEOUT(at_the_same_time, 120)
 		if (pids[k])
 			continue;
 		fd = homi_open();
-		for (i = 0; i < (soak() ? 24u : 6u); i++) {
+		for (i = 0; i < (soak() ? 14u : 6u); i++) {
 			struct homi_reserve cmd = { .size = sizeof(cmd), .count = (i + k) % 2 };
 			int err = k == 2 ? reset_controller(ctrl_name()) :
 					   homi_call(fd, HOMI_RESERVE, &cmd);
@@ -468,7 +468,7 @@ TEST_TIMEOUT(killed, 120)
 
 	if (access(QUIESCE_MS, W_OK))
 		SKIP("no %s", QUIESCE_MS);
-	for (i = 0; i < times(24, 8); i++) {
+	for (i = 0; i < times(16, 8); i++) {
 		/* Half of the time stock's reset begins when all is over. */
 		bool held = i % 2;
 

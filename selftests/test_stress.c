@@ -331,7 +331,7 @@ static void set_up(void)
 	pci_of(ctrl_name(), st.sites[0].pci, sizeof(st.sites[0].pci));
 	st.site_count = 1;
 	st.seed = seed_begin();
-	st.wanted = soak() ? 4000 : 1000;
+	st.wanted = soak() ? 2500 : 1000;
 	find_second();
 	stock_queues_learn(&st.stock[0], ctrl_name());
 	shared = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -32,7 +32,7 @@ TEST_TIMEOUT(devices, 240)
 	if (!sysfs_write("/sys/power/pm_test", "devices"))
 		SKIP("this kernel has no pm_test");
 	sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "1");
-	run(soak() ? 10 : 3);
+	run(soak() ? 6 : 3);
 	ASSERT(sysfs_write("/sys/power/pm_test", "none"));
 }
 
@@ -55,7 +55,7 @@ TEST_TIMEOUT(to_memory, 240)
 		SKIP("this machine has no S3");
 	ASSERT(sysfs_write("/sys/power/mem_sleep", "deep"));
 	storm_begin(&storm);
-	for (i = 0; i < (soak() ? 6 : 2); i++)
+	for (i = 0; i < (soak() ? 4 : 2); i++)
 		storm_reset(&storm, sleep_until_woken);
 	storm_end(&storm);
 }

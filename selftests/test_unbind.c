@@ -161,7 +161,7 @@ static void be_busy(void)
 
 TEST_TIMEOUT(under_load, 120)
 {
-	unsigned int rounds = soak() ? 12 : 3, i, k;
+	unsigned int rounds = soak() ? 8 : 3, i, k;
 	pid_t pids[3];
 	int fd;
 
