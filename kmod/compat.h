@@ -152,7 +152,6 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 
 /* 6.3, abf08576afe3 and others ("fs: port ... to pass mnt_idmap") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-#define file_mnt_idmap file_mnt_user_ns
 #define mnt_idmap mnt_user_ns
 #endif
 

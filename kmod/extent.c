@@ -81,20 +81,31 @@ static size_t homi_extent_region_size(struct homi_object *obj,
 	return region == HOMI_REGION_TABLE ? to_extent(obj)->table_len : 0;
 }
 
+/**
+ * homi_table_fault - a page of what is mapped of an EXTENT or a SET
+ * @table: by vmalloc(), or one page
+ * @len: bytes of it, whole pages
+ * @vmf: out: its page
+ */
+vm_fault_t homi_table_fault(void *table, size_t len, struct vm_fault *vmf)
+{
+	size_t off = (vmf->address - vmf->vma->vm_start) & PAGE_MASK;
+
+	if (off >= len)
+		return VM_FAULT_SIGBUS;
+	vmf->page = is_vmalloc_addr(table) ? vmalloc_to_page(table + off) :
+					     virt_to_page(table);
+	get_page(vmf->page);
+	return 0;
+}
+
 static vm_fault_t homi_extent_fault(struct homi_object *obj,
 				    enum homi_region region,
 				    struct vm_fault *vmf)
 {
 	struct homi_extent_obj *e = to_extent(obj);
-	size_t off = (vmf->address - vmf->vma->vm_start) & PAGE_MASK;
 
-	if (off >= e->table_len)
-		return VM_FAULT_SIGBUS;
-	vmf->page = is_vmalloc_addr(e->table) ?
-		    vmalloc_to_page((void *)e->table + off) :
-		    virt_to_page(e->table);
-	get_page(vmf->page);
-	return 0;
+	return homi_table_fault(e->table, e->table_len, vmf);
 }
 
 /* Of a published one, which has a table. */
@@ -278,6 +289,8 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 		*reason = b.reason;
 	if (IS_ERR(table))
 		return table;
+	/* Nobody looks at it before there is a table, see homi_extent_grant(). */
+	e->ns = place->ns;
 	table->state = HOMI_EXTENT_VALID;
 	table->nsid = place->ns.nsid;
 	/* Room for each change of state, so that no other one's is taken for it */
@@ -293,19 +306,16 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
  * homi_extent_grant - an EXTENT has its table
  * @e: its leases are held, unless somebody wants the file by now
  * @table: of homi_extent_ask(), where it is to stay
- * @ns: namespace that it is on
  * @reason: out: enum homi_reason
  *
  * The table is @e's also when this fails, unless it is in a set.
  */
 int homi_extent_grant(struct homi_extent_obj *e,
-		      struct homi_extent_table *table,
-		      const struct homi_nvme_ns *ns, u32 *reason)
+		      struct homi_extent_table *table, u32 *reason)
 {
 	int ret = 0;
 
 	mutex_lock(&e->lock);
-	e->ns = *ns;
 	e->table = table;
 	if (!e->set)
 		e->table_len = PAGE_ALIGN(struct_size(table, records,
@@ -343,7 +353,7 @@ static int homi_extent_fill(struct homi_extent_obj *e, struct file *file,
 	homi_fiemap_end(&c);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	return homi_extent_grant(e, table, &place->ns, &cmd->out_reason);
+	return homi_extent_grant(e, table, &cmd->out_reason);
 }
 
 /**

@@ -192,8 +192,8 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 					  u32 *reason);
 int homi_extent_refused(const struct path *path, int ret, u32 *reason);
 int homi_extent_grant(struct homi_extent_obj *e,
-		      struct homi_extent_table *table,
-		      const struct homi_nvme_ns *ns, u32 *reason);
+		      struct homi_extent_table *table, u32 *reason);
+vm_fault_t homi_table_fault(void *table, size_t len, struct vm_fault *vmf);
 
 /* extent_lease.c */
 int homi_lease_init(void);

@@ -143,8 +143,7 @@ static bool homi_may_lease(const struct path *path)
 /* Who names a file with O_PATH was not asked for more than that yet. */
 static int homi_may_write(struct file *file)
 {
-	int ret = inode_permission(file_mnt_idmap(file), file_inode(file),
-				   MAY_READ | MAY_WRITE);
+	int ret = path_permission(&file->f_path, MAY_READ | MAY_WRITE);
 
 	if (ret == -EACCES || (!ret && IS_APPEND(file_inode(file))))
 		ret = -EPERM;

@@ -16,7 +16,6 @@
 
 #include "extent.h"
 
-#define HOMI_SET_FILES	262144U
 #define HOMI_SET_NAMES	(64U << 20)	/* bytes */
 /* As openat2() with RESOLVE_IN_ROOT */
 #define HOMI_SET_LOOKUP	(LOOKUP_FOLLOW | LOOKUP_IN_ROOT)
@@ -29,14 +28,12 @@
  * struct homi_set_file - a file of a set that is being made
  * @e: its EXTENT, or NULL
  * @table: until it is copied into the set's
- * @ns: namespace that it is on
  * @error: why it has no EXTENT, 0 or -errno
  * @reason: enum homi_reason
  */
 struct homi_set_file {
 	struct homi_extent_obj *e;
 	struct homi_extent_table *table;
-	struct homi_nvme_ns ns;
 	int error;
 	u32 reason;
 };
@@ -114,13 +111,8 @@ static vm_fault_t homi_set_fault(struct homi_object *obj,
 				 enum homi_region region, struct vm_fault *vmf)
 {
 	struct homi_set *set = to_set(obj);
-	size_t off = (vmf->address - vmf->vma->vm_start) & PAGE_MASK;
 
-	if (off >= set->table_len)
-		return VM_FAULT_SIGBUS;
-	vmf->page = vmalloc_to_page((void *)set->table + off);
-	get_page(vmf->page);
-	return 0;
+	return homi_table_fault(set->table, set->table_len, vmf);
 }
 
 static const struct homi_object_ops homi_set_ops = {
@@ -191,7 +183,6 @@ static int homi_set_ask(struct homi_set_work *w, struct file *file,
 	}
 	kref_get(&e->obj.ref);
 	f->e = e;
-	f->ns = w->place.ns;
 	return 0;
 }
 
@@ -403,7 +394,7 @@ static void homi_set_grant(struct homi_set *set, struct homi_set_file *f,
 	if (f->e) {
 		memcpy(table, f->table, struct_size(table, records,
 						    f->table->count));
-		f->error = homi_extent_grant(f->e, table, &f->ns, &f->reason);
+		f->error = homi_extent_grant(f->e, table, &f->reason);
 	}
 	if (!f->error) {
 		entry->table = at;
@@ -557,7 +548,7 @@ int homi_cmd_resolve_set(struct homi_call *call)
 	char *names;
 	int ret;
 
-	if (cmd->flags || !cmd->count || cmd->count > HOMI_SET_FILES ||
+	if (cmd->flags || !cmd->count || cmd->count > HOMI_SET_FILES_MAX ||
 	    !cmd->names_length || cmd->names_length > HOMI_SET_NAMES)
 		return -EINVAL;
 	dir = fget_raw(cmd->dirfd);

@@ -333,6 +333,17 @@ int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue)
 	}
 }
 
+/* What was made just now, to be read; it is destroyed again if it can't be mapped. */
+static int map_made(const struct homi_dev *dev, uint32_t id, uint64_t offset, uint64_t length,
+		    void **addr)
+{
+	int ret = map_region(dev, offset, length, PROT_READ, addr);
+
+	if (ret)
+		homi_destroy(dev, id);
+	return ret;
+}
+
 static int open_extents(const struct homi_dev *dev, uint32_t flags, int fd, uint64_t offset,
 			uint64_t length, struct homi_extents *extents, uint32_t *reason)
 {
@@ -348,11 +359,9 @@ static int open_extents(const struct homi_dev *dev, uint32_t flags, int fd, uint
 		*reason = ret && ret != -EOPNOTSUPP && ret != -EAGAIN ? 0 : cmd.out_reason;
 	if (ret)
 		return ret;
-	ret = map_region(dev, cmd.out_mmap_offset, cmd.out_mmap_length, PROT_READ, &table);
-	if (ret) {
-		homi_destroy(dev, cmd.out_extent_id);
+	ret = map_made(dev, cmd.out_extent_id, cmd.out_mmap_offset, cmd.out_mmap_length, &table);
+	if (ret)
 		return ret;
-	}
 	extents->table = table;
 	extents->length = cmd.out_mmap_length;
 	extents->id = cmd.out_extent_id;
@@ -431,11 +440,9 @@ int homi_set_open(const struct homi_dev *dev, int dirfd, const char *const *name
 	free(all);
 	if (ret)
 		return ret;
-	ret = map_region(dev, cmd.out_mmap_offset, cmd.out_mmap_length, PROT_READ, &head);
-	if (ret) {
-		homi_destroy(dev, cmd.out_set_id);
+	ret = map_made(dev, cmd.out_set_id, cmd.out_mmap_offset, cmd.out_mmap_length, &head);
+	if (ret)
 		return ret;
-	}
 	set->head = head;
 	set->length = cmd.out_mmap_length;
 	set->id = cmd.out_set_id;

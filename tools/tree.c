@@ -11,7 +11,6 @@
 #include "cli.h"
 
 #define OPEN_DIRECTORIES	32	/* that the walk may have at a time */
-#define FILES_MAX		262144u	/* HOMI_RESOLVE_SET's count */
 
 /**
  * struct leaf - a regular file
@@ -198,10 +197,10 @@ static int tree_resolve(const struct tree *tree, int dir, const struct options *
 
 	if (!tree->count)
 		trouble_set(&t, EXIT_REFUSED, -ENOENT, "", "%s: no regular file is below it", path);
-	else if (tree->count > FILES_MAX)
+	else if (tree->count > HOMI_SET_FILES_MAX)
 		trouble_set(&t, EXIT_REFUSED, -E2BIG, "ask for its subdirectories",
-			    "%s: %u files are below it, more than the kernel takes in one call (%u)",
-			    path, tree->count, FILES_MAX);
+			    "%s: %u files are below it, more than the kernel takes in one call (%d)",
+			    path, tree->count, HOMI_SET_FILES_MAX);
 	if (t.exit)
 		return trouble_report(&t, opt);
 	ret = tree_open(tree, dir, s, &set);

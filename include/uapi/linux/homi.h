@@ -632,6 +632,9 @@ struct homi_extent_ack {
 
 #define HOMI_EXTENT_ACK _IO(HOMI_TYPE, HOMI_CMD_EXTENT_ACK)
 
+/* Names that one HOMI_RESOLVE_SET takes, at most */
+#define HOMI_SET_FILES_MAX	262144
+
 /**
  * struct homi_set_entry - one file of a set
  * @table: bytes from the start of the mapping to its struct homi_extent_table, a
@@ -672,7 +675,7 @@ struct homi_extent_set {
  * @flags: must be 0
  * @dirfd: a directory; all names are looked up in it as if it were the root
  *	(openat2(), RESOLVE_IN_ROOT)
- * @count: number of names, 1 to 262144
+ * @count: number of names, 1 to HOMI_SET_FILES_MAX
  * @names: user address of the names, one after the other, each with its NUL
  * @names_length: bytes at @names, up to 64 MiB
  * @out_set_id: the new SET
@@ -696,8 +699,8 @@ struct homi_extent_set {
  * ENOTDIR: @dirfd is no directory; EINVAL: not exactly @count names; EINTR: a
  * fatal signal came, or another one while the system is suspended; ENOMEM,
  * ENODEV: nothing is left of it. An entry's EAGAIN without a reason: a directory
- * above was moved meanwhile. Each file takes about 1 KiB
- * of kernel memory. Needs what EXTENT_RESOLVE needs, for each file.
+ * above was moved meanwhile. Each file takes about 1 KiB of kernel memory. Needs
+ * what EXTENT_RESOLVE needs, for each file.
  */
 struct homi_resolve_set {
 	__u32 size;

@@ -239,7 +239,7 @@ struct homi_set {
  * @dev: the controller
  * @dirfd: a directory, the root for all names (O_PATH is enough)
  * @names: of files below it
- * @count: number of names, 1 to 262144
+ * @count: number of names, 1 to HOMI_SET_FILES_MAX
  * @set: written
  *
  * A file that can't be had is no error: its entry says why. About 1 KiB of kernel memory
