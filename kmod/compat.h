@@ -206,8 +206,8 @@ static inline struct dentry *homi_lookup_one(struct vfsmount *mnt,
 
 /*
  * 7.0 ("filelock: allow lease_managers to dictate what qualifies as a conflict")
- * calls this for each lease. Before, the VFS left it to the lease's owner for
- * delegations and layouts, as we do.
+ * calls this for each lease. Before, the VFS looked itself for the plain ones, and
+ * left it to the owner for delegations and layouts.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 #define HOMI_LEASE_OPEN_CONFLICT

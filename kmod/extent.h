@@ -106,8 +106,8 @@ struct homi_lease {
  * @file: private; NULL when the leases were dropped
  * @write: to be written to; constant
  * @touch: to update the file's times later, of one to be written to
- * @excl: what keeps everybody away, of one to be written to
- * @deleg: what keeps writers away
+ * @lease: what keeps writers away, and everybody if it is to be written to
+ * @deleg: what keeps away who truncates and breaks no lease
  * @layout: what keeps XFS from moving blocks
  * @recalled: somebody breaks a lease; set once, under the VFS's spinlock
  * @warned: the holder was told
@@ -127,7 +127,7 @@ struct homi_extent_obj {
 	struct file *file;
 	bool write;
 	struct homi_touch *touch;
-	struct homi_lease excl;
+	struct homi_lease lease;
 	struct homi_lease deleg;
 	struct homi_lease layout;
 	unsigned long recalled;

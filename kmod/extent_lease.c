@@ -2,12 +2,16 @@
 /*
  * The leases that keep an EXTENT true, their recall, and the fence.
  *
- * A delegation (FL_DELEG, F_RDLCK): each writing open and each truncate has to
- * break it, and calls us first. On XFS a layout (FL_LAYOUT) besides: its owner
- * may exchange a file's blocks by a deduplication through a descriptor that is
- * open for reading, which breaks only that. For a holder that writes a lease
- * (FL_LEASE, F_WRLCK) before them, which each open breaks; the delegation is
- * kept for those who break nothing else: nfsd and overlayfs when they truncate.
+ * A lease (FL_LEASE) first: each writing open and truncate(2) has to break it,
+ * and calls us first. For a holder that reads it is F_RDLCK, for one that writes
+ * F_WRLCK, which each open breaks. Then a delegation (FL_DELEG, F_RDLCK), for
+ * those who break nothing else: nfsd and overlayfs when they truncate, and an
+ * open that is O_RDONLY | O_TRUNC. The delegation must not be there beside
+ * somebody who has the file open for writing, not for a moment: his ftruncate()
+ * does not wait for it, and fails. So the lease comes first, which is refused
+ * then. On XFS a layout (FL_LAYOUT) besides: its owner may exchange a file's
+ * blocks by a deduplication through a descriptor that is open for reading, which
+ * breaks only that.
  * All are held on a private open file and owned by the object, so that nothing
  * that user space does with its own descriptor touches them.
  */
@@ -51,10 +55,16 @@ static bool homi_lease_break(struct file_lease *lease)
 	return false;
 }
 
-/* homi_extent_lease() looks for writers itself, when the lease is there. */
+/*
+ * Anybody who has the file open for writing, but for the holder himself if he is
+ * to write. Who has it open for reading is not looked for here, but in
+ * homi_extent_lease(), when the lease is there. Called for each of our leases.
+ */
 static int __maybe_unused homi_lease_open_conflict(struct file *file, int arg)
 {
-	return 0;
+	int own = !!(file->f_mode & FMODE_WRITE);
+
+	return atomic_read(&file_inode(file)->i_writecount) > own ? -EAGAIN : 0;
 }
 
 static const struct lease_manager_operations homi_lease_ops = {
@@ -93,34 +103,6 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags, int type)
 	return ret;
 }
 
-/*
- * A delegation is refused also while the inode is locked, be it for a read: the
- * VFS does not wait for that lock, and does not tell this from a conflict.
- */
-static int homi_lease_take(struct homi_lease *mine, unsigned int flags,
-			   int type, u32 *reason)
-{
-	int ret, try;
-
-	for (try = 0; try < HOMI_LEASE_TRIES; try++) {
-		ret = homi_lease_try(mine, flags, type);
-		if (ret != -EAGAIN || test_bit(0, &mine->extent->recalled))
-			break;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		fsleep(1000);
-	}
-	if (ret == -EINVAL) {
-		*reason = HOMI_REASON_LEASES_OFF;
-		return -EOPNOTSUPP;
-	}
-	/* A recall that came meanwhile has let go of the file already. */
-	if (ret == -EAGAIN)
-		*reason = test_bit(0, &mine->extent->recalled) ?
-			  homi_extent_rival(mine->extent) : HOMI_REASON_LEASE;
-	return ret;
-}
-
 /* By anybody who should not have it, us not counted. */
 static bool homi_extent_is_open(const struct homi_extent_obj *e,
 				const struct inode *inode)
@@ -146,6 +128,41 @@ int homi_extent_check_open(const struct homi_extent_obj *e,
 	return -EAGAIN;
 }
 
+/*
+ * A delegation is refused also while the inode is locked, be it for a read: the
+ * VFS does not wait for that lock, and does not tell this from a conflict.
+ */
+static int homi_lease_take(struct homi_lease *mine, const struct inode *inode,
+			   unsigned int flags, int type, u32 *reason)
+{
+	struct homi_extent_obj *e = mine->extent;
+	int ret, try;
+
+	for (try = 0; try < HOMI_LEASE_TRIES; try++) {
+		/*
+		 * Not worth waiting for; and as it takes a lease the VFS has
+		 * nfsd close its files, which may write to them, under e->lock.
+		 */
+		if (!e->write && homi_extent_check_open(e, inode, reason))
+			return -EAGAIN;
+		ret = homi_lease_try(mine, flags, type);
+		if (ret != -EAGAIN || test_bit(0, &e->recalled))
+			break;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		fsleep(1000);
+	}
+	if (ret == -EINVAL) {
+		*reason = HOMI_REASON_LEASES_OFF;
+		return -EOPNOTSUPP;
+	}
+	/* A recall that came meanwhile has let go of the file already. */
+	if (ret == -EAGAIN)
+		*reason = test_bit(0, &e->recalled) ?
+			  homi_extent_rival(e) : HOMI_REASON_LEASE;
+	return ret;
+}
+
 /**
  * homi_extent_lease - take the leases that keep an EXTENT true
  * @e: opened by homi_extent_open()
@@ -155,25 +172,29 @@ int homi_extent_check_open(const struct homi_extent_obj *e,
 int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 		      u32 *reason)
 {
-	int ret = 0;
+	int ret;
 
-	/* First: it is refused where there is any other lease, ours included. */
-	if (e->write)
-		ret = homi_lease_take(&e->excl, FL_LEASE, F_WRLCK, reason);
+	/*
+	 * First: to write it is refused where there is any other, ours
+	 * included; to read where somebody has the file open for writing.
+	 */
+	ret = homi_lease_take(&e->lease, inode, FL_LEASE,
+			      e->write ? F_WRLCK : F_RDLCK, reason);
 	if (!ret)
-		ret = homi_lease_take(&e->deleg, FL_DELEG, F_RDLCK, reason);
+		ret = homi_lease_take(&e->deleg, inode, FL_DELEG, F_RDLCK,
+				      reason);
 	/*
 	 * The lease before the count of who has it open: who opens it counts
-	 * first and then looks for leases, so one of us sees the other. (Of the
-	 * exclusive lease the VFS looks too, before 7.0.)
+	 * first and then looks for leases, so one of us sees the other. (The VFS
+	 * looks too as it gives the lease, in 7.0 only for who writes.)
 	 */
 	smp_mb();
-	if ((!ret || (e->write && ret == -EAGAIN)) &&
+	if ((!ret || ret == -EAGAIN) &&
 	    homi_extent_check_open(e, inode, reason))
 		return -EAGAIN;
 	if (ret || strcmp(inode->i_sb->s_type->name, "xfs"))
 		return ret;
-	return homi_lease_take(&e->layout, FL_LAYOUT, F_RDLCK, reason);
+	return homi_lease_take(&e->layout, inode, FL_LAYOUT, F_RDLCK, reason);
 }
 
 static void homi_lease_drop(struct homi_lease *mine)
@@ -194,7 +215,7 @@ static struct file *homi_extent_let_go(struct homi_extent_obj *e)
 
 	homi_lease_drop(&e->layout);
 	homi_lease_drop(&e->deleg);
-	homi_lease_drop(&e->excl);
+	homi_lease_drop(&e->lease);
 	e->file = NULL;
 	revert_creds(cred);
 	return file;
@@ -470,7 +491,7 @@ int homi_lease_prepare(struct homi_extent_obj *e, bool write)
 {
 	mutex_init(&e->lock);
 	e->write = write;
-	e->excl.extent = e;
+	e->lease.extent = e;
 	e->deleg.extent = e;
 	e->layout.extent = e;
 	INIT_DELAYED_WORK(&e->recall, homi_extent_recall);

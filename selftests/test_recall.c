@@ -44,6 +44,40 @@ FS_TEST(overwrite)
 	recalled_by(dir, act_overwrite);
 }
 
+/* Where the VFS does not wait for a delegation, but tells to try again */
+static int until_done(int (*act)(const char *path), const char *path)
+{
+	uint64_t end = now_ms() + MINUTE_MS;
+
+	while (act(path)) {
+		if ((errno != EAGAIN && errno != EWOULDBLOCK) || now_ms() > end)
+			return -1;
+		nap_ms(5);
+	}
+	return 0;
+}
+
+static int truncate_it(const char *path)
+{
+	return truncate(path, PAGE);
+}
+
+/* Not for writing, so that it has no lease to break. */
+static int open_to_truncate(const char *path)
+{
+	return open(path, O_RDONLY | O_TRUNC | O_CLOEXEC) < 0 ? -1 : 0;
+}
+
+static int act_open_to_truncate(const char *path)
+{
+	return until_done(open_to_truncate, path);
+}
+
+FS_TEST(truncating_open)
+{
+	recalled_by(dir, act_open_to_truncate);
+}
+
 static int change(const char *path, int mode)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -251,18 +285,10 @@ static int act_overlay_write(const char *path)
 	return act_open_write(merged);
 }
 
-/* The VFS does not wait for a delegation here, but tells to try again. */
 static int act_overlay_truncate(const char *path)
 {
-	uint64_t end = now_ms() + MINUTE_MS;
-
 	(void)path;
-	while (truncate(merged, PAGE)) {
-		if ((errno != EAGAIN && errno != EWOULDBLOCK) || now_ms() > end)
-			return -1;
-		nap_ms(5);
-	}
-	return 0;
+	return until_done(truncate_it, merged);
 }
 
 static void recalled_through_overlay(const char *dir, int (*act)(const char *path))

@@ -44,7 +44,7 @@ static bool parse_holder(const char *line, const struct stat *st, struct holder 
 	       h->pid != getpid() && makedev(major, minor) == st->st_dev && ino == st->st_ino;
 }
 
-/* A process has several: homi takes two on XFS, three to write. */
+/* A process has several: homi takes two, on XFS three. */
 static void add_holder(struct holders *all, const struct holder *h)
 {
 	unsigned int i;
