@@ -21,15 +21,27 @@ static void violation(struct model *m, const char *what)
 		m->violation = what;
 }
 
+static void *alloc_pages(size_t size)
+{
+	size_t page = 4096;
+	void *p = aligned_alloc(page, (size + page - 1) & ~(page - 1));
+
+	if (p)
+		memset(p, 0, size);
+	return p;
+}
+
 int model_init(struct model *m, const struct model_config *config)
 {
-	size_t pages = 4096;
-
 	memset(m, 0, sizeof(*m));
 	m->config = *config;
-	m->sq = aligned_alloc(pages, ((size_t)config->depth * 64 + pages - 1) & ~(pages - 1));
-	m->cq = aligned_alloc(pages, ((size_t)config->depth * 16 + pages - 1) & ~(pages - 1));
-	m->data = calloc(config->blocks, config->block_size);
+	if (!m->config.alloc) {
+		m->config.alloc = alloc_pages;
+		m->config.release = free;
+	}
+	m->sq = m->config.alloc((size_t)config->depth * 64);
+	m->cq = m->config.alloc((size_t)config->depth * 16);
+	m->data = m->config.alloc(config->blocks * config->block_size);
 	m->pending = calloc(config->depth, sizeof(*m->pending));
 	m->busy = calloc(65536, 1);
 	if (!m->sq || !m->cq || !m->data || !m->pending || !m->busy) {
@@ -38,7 +50,6 @@ int model_init(struct model *m, const struct model_config *config)
 	}
 	/* Whatever the host does not write must not look like a command. */
 	memset(m->sq, 0xa5, (size_t)config->depth * 64);
-	memset(m->cq, 0, (size_t)config->depth * 16);
 	m->sq_doorbell = MODEL_DOORBELL_IDLE;
 	m->cq_doorbell = MODEL_DOORBELL_IDLE;
 	m->phase = 1;
@@ -47,9 +58,11 @@ int model_init(struct model *m, const struct model_config *config)
 
 void model_destroy(struct model *m)
 {
-	free(m->sq);
-	free(m->cq);
-	free(m->data);
+	if (m->config.release) {
+		m->config.release(m->sq);
+		m->config.release(m->cq);
+		m->config.release(m->data);
+	}
 	free(m->pending);
 	free(m->busy);
 }
@@ -74,8 +87,13 @@ static uint8_t *translate(struct model *m, uint64_t addr, uint64_t length)
 		if (skip < m->dma[i].length && length <= m->dma[i].length - skip)
 			return m->dma[i].cpu + skip;
 	}
-	m->dma_faults++;
 	return NULL;
+}
+
+static uint16_t fault(struct model *m)
+{
+	m->dma_faults++;
+	return HOMI_SC_DATA_TRANSFER;
 }
 
 /* Reads a list entry; in the last slot of a page, with more to come, it leads on. */
@@ -87,14 +105,14 @@ static uint16_t next_entry(struct model *m, uint64_t *list, uint64_t rest, uint6
 	if (((*list + 8) & mask) == 0 && rest > m->config.page_size) {
 		cpu = translate(m, *list, 8);
 		if (!cpu)
-			return HOMI_SC_DATA_TRANSFER;
+			return fault(m);
 		memcpy(list, cpu, 8);
 		if (*list & mask)
 			return HOMI_SC_PRP_OFFSET;
 	}
 	cpu = translate(m, *list, 8);
 	if (!cpu)
-		return HOMI_SC_DATA_TRANSFER;
+		return fault(m);
 	memcpy(addr, cpu, 8);
 	*list += 8;
 	return *addr & mask ? HOMI_SC_PRP_OFFSET : 0;
@@ -104,8 +122,10 @@ static uint16_t copy(struct model *m, uint64_t addr, uint8_t *data, uint64_t byt
 {
 	uint8_t *cpu = translate(m, addr, bytes);
 
+	if (!cpu && m->move && m->move(m->move_arg, addr, data, bytes, to_host))
+		return 0;
 	if (!cpu)
-		return HOMI_SC_DATA_TRANSFER;
+		return fault(m);
 	if (to_host)
 		memcpy(cpu, data, bytes);
 	else
@@ -390,6 +410,8 @@ unsigned int model_step(struct model *m)
 	}
 	look(m);
 	fetch_all(m);
+	if (m->settle && m->pending_count)
+		m->settle(m->move_arg);
 	while (m->pending_count && (!m->max_post || posted < m->max_post) && !cq_is_full(m)) {
 		post(m, m->config.reorder ?
 		     (uint32_t)(model_random(&m->config.reorder) % m->pending_count) : 0);

@@ -15,6 +15,10 @@
 
 #include <homi/wire.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MODEL_NSID	1u
 #define MODEL_DMA_MAX	64
 /* A hook's answer: the command is executed, or never completed. */
@@ -37,6 +41,9 @@ struct model_config {
 	bool shadow;		/* shadow doorbells are on */
 	unsigned int linger;	/* idle steps before it sleeps, with shadow doorbells */
 	uint64_t reorder;	/* seed of the order of completions, 0: in order */
+	/* For queues, data and struct model's owner; NULL: libc's. Page aligned, zeroed. */
+	void *(*alloc)(size_t size);
+	void (*release)(void *p);
 };
 
 /**
@@ -62,6 +69,11 @@ struct model {
 	/* Test hooks. */
 	uint16_t (*hook)(void *arg, const struct homi_sqe *sqe);
 	void *hook_arg;
+	/* Moves data of memory that is not mapped; false: nobody has it. */
+	bool (*move)(void *arg, uint64_t addr, uint8_t *data, uint64_t bytes, bool to_host);
+	/* Called before completions are posted: all that was moved has arrived. */
+	void (*settle)(void *arg);
+	void *move_arg;
 	unsigned int stall;	/* steps in which nothing is done */
 	uint32_t max_post;	/* completions in one step, 0: no limit */
 
@@ -104,5 +116,9 @@ int model_start(struct model *m);
 void model_stop(struct model *m);
 
 uint64_t model_random(uint64_t *state);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* HOMI_TEST_MODEL_H */

@@ -26,6 +26,7 @@ enum homi_ring_result {
 	HOMI_RING_TIMEOUT = -3,		/* the bound was reached */
 	HOMI_RING_PROTOCOL = -4,	/* a completion of no outstanding command */
 	HOMI_RING_INVALID = -5,		/* a bad argument */
+	HOMI_RING_BROKEN = -6,		/* given up before; see shared.h */
 };
 
 #define HOMI_RING_MIN_DEPTH	2u
@@ -217,23 +218,11 @@ HOMI_FN void homi_ring_advance_tail(struct homi_ring *ring)
 	ring->sq_tail = next;
 }
 
-/**
- * homi_ring_post - posts any command
- * @ring: the ring
- * @sqe: the command; its cid is ignored
- * @user: comes back with the completion; not HOMI_RING_NO_USER
- *
- * Return: the cid, or HOMI_RING_FULL
- */
-HOMI_FN int homi_ring_post(struct homi_ring *ring, const struct homi_sqe *sqe, uint64_t user)
+/* The command at its place in the queue. */
+HOMI_FN void homi_ring_write(uint64_t *entry, const struct homi_sqe *sqe, uint32_t cid)
 {
-	int cid = homi_ring_take_cid(ring, user);
-	uint64_t *entry = ring->sq_tail;
-
-	if (homi_unlikely(cid < 0))
-		return cid;
 	entry[0] = homi_cpu_to_le64((uint64_t)sqe->opcode | (uint64_t)sqe->flags << 8 |
-				    (uint64_t)(uint32_t)cid << 16 |
+				    (uint64_t)cid << 16 |
 				    (uint64_t)homi_le32_to_cpu(sqe->nsid) << 32);
 	entry[1] = homi_cpu_to_le64((uint64_t)homi_le32_to_cpu(sqe->cdw2) |
 				    (uint64_t)homi_le32_to_cpu(sqe->cdw3) << 32);
@@ -246,6 +235,23 @@ HOMI_FN int homi_ring_post(struct homi_ring *ring, const struct homi_sqe *sqe, u
 				    (uint64_t)homi_le32_to_cpu(sqe->cdw13) << 32);
 	entry[7] = homi_cpu_to_le64((uint64_t)homi_le32_to_cpu(sqe->cdw14) |
 				    (uint64_t)homi_le32_to_cpu(sqe->cdw15) << 32);
+}
+
+/**
+ * homi_ring_post - posts any command
+ * @ring: the ring
+ * @sqe: the command; its cid is ignored
+ * @user: comes back with the completion; not HOMI_RING_NO_USER
+ *
+ * Return: the cid, or HOMI_RING_FULL
+ */
+HOMI_FN int homi_ring_post(struct homi_ring *ring, const struct homi_sqe *sqe, uint64_t user)
+{
+	int cid = homi_ring_take_cid(ring, user);
+
+	if (homi_unlikely(cid < 0))
+		return cid;
+	homi_ring_write(ring->sq_tail, sqe, (uint32_t)cid);
 	homi_ring_advance_tail(ring);
 	return cid;
 }
