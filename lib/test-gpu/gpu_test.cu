@@ -8,19 +8,16 @@
  *   --scale	N times the commands
  *   --only	tests with that in their name
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <vector>
 
-#include <cuda.h>
 #include <cuda_runtime.h>
 
-#include <homi/extent.h>
-
+#include "engine.h"
 #include "job.h"
+#include "probe.h"
 
 #include "../test/model.h"
 #include "../test/tap.h"
@@ -62,28 +59,6 @@ struct station {
 	uint64_t length;
 };
 
-#define ENGINE_DEPTH	1024u
-
-/**
- * struct engine - moves data between host and device memory for a controller
- * @pieces: what to move, by @asked modulo ENGINE_DEPTH
- * @asked: how many pieces were written to
- * @moved: how many of these have arrived
- * @stop: there will be no more
- *
- * In pinned memory; a warp of the device serves it, beside those that are tested. A
- * copy by the driver might wait for the kernel that waits for it.
- */
-struct engine {
-	struct {
-		uint64_t to, from;
-		uint32_t bytes;
-	} pieces[ENGINE_DEPTH];
-	volatile uint32_t asked;
-	volatile uint32_t moved;
-	volatile uint32_t stop;
-};
-
 /* Of as many bytes as a command has, in the namespace */
 static uint32_t units_of(const struct test *test)
 {
@@ -92,15 +67,6 @@ static uint32_t units_of(const struct test *test)
 
 static int on_host;
 static uint32_t scale = 1;
-
-#define MUST(call) do { \
-	cudaError_t error_ = (call); \
-	if (error_ != cudaSuccess) { \
-		printf("Bail out! %s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
-		       cudaGetErrorString(error_)); \
-		exit(1); \
-	} \
-} while (0)
 
 /* --- memory --- */
 
@@ -142,45 +108,6 @@ static void release_device(void *p)
 		release_shared(p);
 	else
 		cudaFree(p);
-}
-
-__global__ void run_engines(struct engine *const *engines)
-{
-	volatile struct engine *e = engines[blockIdx.x];
-	uint32_t done = 0, asked, stop, i;
-
-	for (;;) {
-		stop = threadIdx.x ? 0 : e->stop;
-		__threadfence_system();
-		asked = threadIdx.x ? 0 : e->asked;
-		/* One word for all lanes */
-		stop = __shfl_sync(~0u, stop, 0);
-		asked = __shfl_sync(~0u, asked, 0);
-		if (asked == done && stop)
-			return;
-		__threadfence_system();
-		for (; done != asked; done++) {
-			volatile uint32_t *to = (volatile uint32_t *)e->pieces[done % ENGINE_DEPTH].to;
-			volatile uint32_t *from =
-				(volatile uint32_t *)e->pieces[done % ENGINE_DEPTH].from;
-			uint32_t words = e->pieces[done % ENGINE_DEPTH].bytes / 4;
-
-			for (i = threadIdx.x; i < words; i += blockDim.x)
-				to[i] = from[i];
-		}
-		__threadfence_system();
-		__syncwarp();
-		if (!threadIdx.x)
-			e->moved = done;
-		__nanosleep(200);
-	}
-}
-
-static void wait_moved(struct engine *e, uint32_t behind)
-{
-	while (e->asked - e->moved > behind)
-		sched_yield();
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
 /* What the controller does where a drive would do DMA: the address is the device's own. */
@@ -574,102 +501,6 @@ static void run_test(struct test test)
 	release_shared(lists);
 }
 
-/* --- the table of a file's blocks --- */
-
-#define RECORDS		100000u
-#define SEARCHES	(1u << 20)
-
-/* Which record each offset is in, and where in the namespace that is */
-__global__ void search(const struct homi_extent *records, const uint64_t *offsets, uint64_t *found,
-		       uint64_t *slba)
-{
-	uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
-	struct homi_run run;
-
-	found[i] = homi_extent_find(records, RECORDS, JOB_BLOCK, offsets[i]);
-	run.slba = 0;
-	if (found[i] < RECORDS)
-		homi_extent_run(&records[found[i]], JOB_BLOCK, offsets[i], 8, &run);
-	slba[i] = run.slba;
-}
-
-static const char *search_extents(void)
-{
-	struct homi_extent *records =
-		(struct homi_extent *)alloc_shared(RECORDS * sizeof(*records));
-	uint64_t *offsets = (uint64_t *)alloc_shared(SEARCHES * 8);
-	uint64_t *found = (uint64_t *)alloc_shared(SEARCHES * 8);
-	uint64_t *slba = (uint64_t *)alloc_shared(SEARCHES * 8);
-	std::vector<uint32_t> which(SEARCHES);
-	uint64_t at = 0, seed = 5;
-	uint32_t i;
-
-	for (i = 0; i < RECORDS; i++) {
-		records[i].file_offset = at * JOB_BLOCK;
-		records[i].slba = model_random(&seed) >> 20;
-		records[i].blocks = 1 + model_random(&seed) % 64;
-		at += records[i].blocks;
-	}
-	for (i = 0; i < SEARCHES; i++) {
-		which[i] = (uint32_t)(model_random(&seed) % (RECORDS + 1));
-		offsets[i] = which[i] == RECORDS ? at * JOB_BLOCK :
-			     records[which[i]].file_offset +
-			     model_random(&seed) % records[which[i]].blocks * JOB_BLOCK;
-	}
-	search<<<SEARCHES / 256, 256>>>(records, offsets, found, slba);
-	MUST(cudaDeviceSynchronize());
-	for (i = 0; i < SEARCHES; i++) {
-		TAP_MUST(found[i] == which[i]);
-		TAP_MUST(which[i] == RECORDS ||
-			 slba[i] == records[which[i]].slba +
-			 (offsets[i] - records[which[i]].file_offset) / JOB_BLOCK);
-	}
-	release_shared(records);
-	release_shared(offsets);
-	release_shared(found);
-	release_shared(slba);
-	return NULL;
-}
-
-/* --- what the driver says to exporting its memory --- */
-
-static void *entry(const char *name)
-{
-	enum cudaDriverEntryPointQueryResult found;
-	void *f = NULL;
-
-	if (cudaGetDriverEntryPointByVersion(name, &f, 12000, cudaEnableDefault, &found) !=
-		    cudaSuccess || found != cudaDriverEntryPointSuccess)
-		return NULL;
-	return f;
-}
-
-static void try_export(void)
-{
-	CUresult (*attribute)(int *, CUdevice_attribute, CUdevice);
-	CUresult (*export_range)(void *, CUdeviceptr, size_t, CUmemRangeHandleType,
-				 unsigned long long);
-	size_t size = 4u << 20;
-	int fd = -1, supported = -1, ret = -1;
-	void *p;
-
-	MUST(cudaMalloc(&p, size));
-	attribute = (CUresult (*)(int *, CUdevice_attribute, CUdevice))
-		entry("cuDeviceGetAttribute");
-	export_range = (CUresult (*)(void *, CUdeviceptr, size_t, CUmemRangeHandleType,
-				     unsigned long long))entry("cuMemGetHandleForAddressRange");
-	if (attribute)
-		attribute(&supported, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, 0);
-	if (export_range)
-		ret = export_range(&fd, (CUdeviceptr)p, size,
-				   CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
-	printf("# dma-buf of device memory: supported %d, cuMemGetHandleForAddressRange() %d, fd %d\n",
-	       supported, ret, fd);
-	if (fd >= 0)
-		close(fd);
-	cudaFree(p);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -723,9 +554,9 @@ int main(int argc, char **argv)
 
 		MUST(cudaGetDeviceProperties(&prop, 0));
 		printf("# %s, %d multiprocessors\n", prop.name, prop.multiProcessorCount);
-		try_export();
+		probe_export();
 		if (!*only)
-			tap_try(search_extents(), "a million searches in a table of 100,000 extents");
+			tap_try(probe_extents(), "a million searches in a table of 100,000 extents");
 	}
 	for (i = 0; i < (int)(sizeof(tests) / sizeof(tests[0])); i++)
 		if (strstr(tests[i].name, only))

@@ -27,6 +27,8 @@
  * may still be executed, and its memory read or written, as long as the queue is
  * there: the memory is to be kept until the queue has been deleted. After that, and
  * when no thread is in these functions any more, all may be made anew.
+ *
+ * Long because each of its fences is there for an access in another function.
  */
 
 #include "ring.h"
@@ -499,8 +501,8 @@ HOMI_FN void homi_shared_announce(const struct homi_shared *s, const struct homi
  * The controller is told before this returns, or by who is just telling it.
  *
  * Return: the cid, which has to be polled until it is complete, and not after that;
- * HOMI_RING_FULL: no cid was found free (or none was wanted), and who has commands in
- * flight polls these first; HOMI_RING_BROKEN: nothing was posted
+ * HOMI_RING_FULL: none was found (or wanted), and who has commands in flight polls
+ * these first; HOMI_RING_BROKEN: nothing was posted
  */
 HOMI_FN int homi_shared_post_rw(const struct homi_shared *s, const struct homi_team *team, int want,
 				const struct homi_rw *rw, uint64_t slba, uint64_t prp1,
