@@ -438,9 +438,9 @@ FS_TEST_TIMEOUT(nothing_stale, 240)
 	atomic_store(&ch->stop, true);
 	for (i = 0; i < READERS; i++)
 		ASSERT_EQ(0, child_status(readers[i]));
-	printf("# churn: %u changes; resolved %lu times, refused %lu, overtaken %lu\n", changes,
+	printf("# fsx: %u changes; resolved %lu times, refused %lu, overtaken %lu\n", changes,
 	       ch->resolved, ch->refused, ch->overtaken);
-	printf("# churn: read %lu times, and %lu times after a recall\n", ch->verified,
+	printf("# fsx: read %lu times, and %lu times after a recall\n", ch->verified,
 	       ch->recalled);
 	ASSERT(ch->verified > wanted / 4 && ch->recalled >= wanted / 4);
 	unlink(ch->path);
