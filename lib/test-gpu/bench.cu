@@ -26,20 +26,10 @@ __device__ unsigned long long bench_writes, bench_looks;
 #include <string.h>
 #include <vector>
 
-#include <cuda_runtime.h>
-
 #include "lean.h"
+#include "must.h"
 
 #define FLIGHT	4
-
-#define MUST(call) do { \
-	cudaError_t error_ = (call); \
-	if (error_ != cudaSuccess) { \
-		fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
-			cudaGetErrorString(error_)); \
-		exit(1); \
-	} \
-} while (0)
 
 /* --- what one would write first --- */
 
@@ -236,7 +226,7 @@ static struct result measure(enum who who, uint32_t queues, uint32_t depth, uint
 {
 	struct lean *lean = (struct lean *)pinned(queues * sizeof(*lean));
 	struct homi_shared *shared = (struct homi_shared *)pinned(queues * sizeof(*shared));
-	std::vector<struct homi_shared_config> sc(queues);
+	struct homi_shared_config config = {};
 	struct homi_ring_config *rc = (struct homi_ring_config *)pinned(queues * sizeof(*rc));
 	std::vector<void *> memory;
 	unsigned long long cycles[2] = {};
@@ -258,21 +248,17 @@ static struct result measure(enum who who, uint32_t queues, uint32_t depth, uint
 		lean[i].sq = pinned((size_t)depth * 64);
 		lean[i].cq = pinned((size_t)depth * 16);
 		lean[i].depth = depth;
-		sc[i].sq = lean[i].sq;
-		sc[i].cq = lean[i].cq;
-		sc[i].sq_doorbell = &lean[i].sq_doorbell;
-		sc[i].cq_doorbell = &lean[i].cq_doorbell;
-		sc[i].memory = device(homi_shared_size(depth));
-		sc[i].depth = depth;
-		if (homi_shared_init(&shared[i], &sc[i]))
-			exit(1);
-		rc[i].sq = sc[i].sq;
-		rc[i].cq = sc[i].cq;
-		rc[i].sq_doorbell = sc[i].sq_doorbell;
-		rc[i].cq_doorbell = sc[i].cq_doorbell;
+		rc[i].sq = lean[i].sq;
+		rc[i].cq = lean[i].cq;
+		rc[i].sq_doorbell = &lean[i].sq_doorbell;
+		rc[i].cq_doorbell = &lean[i].cq_doorbell;
 		rc[i].users = (uint64_t *)device((size_t)depth * 8);
 		rc[i].free_cids = (uint16_t *)device((size_t)depth * 2);
 		rc[i].depth = depth;
+		config.ring = rc[i];
+		config.memory = device(homi_shared_size(depth));
+		if (homi_shared_init(&shared[i], &config))
+			exit(1);
 	}
 	b.queues = shared;
 	b.naive = (struct naive *)device(queues * sizeof(struct naive));

@@ -17,9 +17,10 @@
 
 #include "engine.h"
 #include "job.h"
+#include "must.h"
 #include "probe.h"
 
-#include "../test/model.h"
+#include "../test/model_ring.h"
 #include "../test/tap.h"
 
 #define MAX_QUEUES	64u
@@ -202,7 +203,7 @@ static const char *run_on_host(const struct test *test, const struct job *job)
 	return NULL;
 }
 
-static const char *run_on_device(const struct test *test, const struct job *job, float *ms)
+static void run_on_device(const struct test *test, const struct job *job, float *ms)
 {
 	uint32_t block = test->threads < 128 ? test->threads : 128;
 	cudaEvent_t begin, end;
@@ -225,7 +226,6 @@ static const char *run_on_device(const struct test *test, const struct job *job,
 	cudaEventDestroy(begin);
 	cudaEventDestroy(end);
 	cudaStreamDestroy(stream);
-	return NULL;
 }
 
 /* --- one test --- */
@@ -265,20 +265,11 @@ static const char *station_init(struct station *st, const struct test *test, uin
 		st->model->settle = settle;
 		st->model->move_arg = st;
 	}
-	config->sq = st->model->sq;
-	config->cq = st->model->cq;
-	config->sq_doorbell = &st->model->sq_doorbell;
-	config->cq_doorbell = &st->model->cq_doorbell;
-	if (test->shadow) {
-		config->sq_shadow = &st->model->sq_shadow;
-		config->sq_event = &st->model->sq_event;
-		config->cq_shadow = &st->model->cq_shadow;
-		config->cq_event = &st->model->cq_event;
-	}
-	/* Of either kind of queue pair: ring.h has ten bytes for each command. */
+	/* Of either kind of queue pair: ring.h takes ten bytes for each command. */
 	config->memory = alloc_device(homi_shared_size(test->depth));
+	config->ring = model_ring_config(st->model, (uint64_t *)config->memory,
+					 (uint16_t *)((uint64_t *)config->memory + test->depth));
 	config->trouble = st->trouble;
-	config->depth = test->depth;
 	return NULL;
 }
 
@@ -353,34 +344,18 @@ static const char *run_queues(const struct test *test, struct station *stations,
 {
 	struct homi_shared *queues = (struct homi_shared *)alloc_shared(MAX_QUEUES *
 									sizeof(*queues));
-	struct homi_ring_config *rings =
-		(struct homi_ring_config *)alloc_shared(MAX_QUEUES * sizeof(*rings));
 	struct engine **engines = (struct engine **)alloc_shared(MAX_QUEUES * 8);
 	int moves = !on_host && !test->host;
 	cudaStream_t stream;
-	const char *wrong;
+	const char *wrong = NULL;
 	uint32_t i;
 
 	for (i = 0; i < test->queues; i++) {
-		struct homi_ring_config ring = {};
-
-		ring.sq = configs[i].sq;
-		ring.cq = configs[i].cq;
-		ring.users = (uint64_t *)configs[i].memory;
-		ring.free_cids = (uint16_t *)(ring.users + test->depth);
-		ring.sq_doorbell = configs[i].sq_doorbell;
-		ring.cq_doorbell = configs[i].cq_doorbell;
-		ring.sq_shadow = configs[i].sq_shadow;
-		ring.sq_event = configs[i].sq_event;
-		ring.cq_shadow = configs[i].cq_shadow;
-		ring.cq_event = configs[i].cq_event;
-		ring.depth = test->depth;
-		rings[i] = ring;
 		TAP_MUST(test->how == OWN || !homi_shared_init(&queues[i], &configs[i]));
 		TAP_MUST(!model_start(stations[i].model));
 	}
 	job->queues = queues;
-	job->rings = rings;
+	job->configs = configs;
 	if (moves) {
 		for (i = 0; i < test->queues; i++)
 			engines[i] = stations[i].engine;
@@ -388,7 +363,10 @@ static const char *run_queues(const struct test *test, struct station *stations,
 		run_engines<<<test->queues, 32, 0, stream>>>(engines);
 		MUST(cudaGetLastError());
 	}
-	wrong = on_host ? run_on_host(test, job) : run_on_device(test, job, ms);
+	if (on_host)
+		wrong = run_on_host(test, job);
+	else
+		run_on_device(test, job, ms);
 	for (i = 0; i < test->queues; i++)
 		model_stop(stations[i].model);
 	if (moves) {
@@ -398,7 +376,6 @@ static const char *run_queues(const struct test *test, struct station *stations,
 		cudaStreamDestroy(stream);
 	}
 	release_shared(engines);
-	release_shared(rings);
 	release_shared(queues);
 	return wrong;
 }

@@ -38,7 +38,7 @@ struct job_tally {
  * @seg_count: how many
  * @lists: a page for each buffer, in memory that the controller reads
  * @lists_dma: of it
- * @rings: for who has a queue pair for himself, in place of @queues
+ * @configs: what @queues were made of, for who makes a ring of his own
  * @units: of @bytes, in the namespace; if @write, each thread has its own share
  * @commands: of each thread
  * @flight: how many of them at a time, at most JOB_FLIGHT
@@ -56,7 +56,7 @@ struct job {
 	const struct homi_seg *segs;
 	uint64_t *lists;
 	uint64_t lists_dma;
-	const struct homi_ring_config *rings;
+	const struct homi_shared_config *configs;
 	uint32_t seg_count;
 	uint32_t bytes;
 	uint32_t units;
@@ -268,7 +268,7 @@ HOMI_FN void job_own(const struct job *job, uint32_t thread, uint32_t threads)
 	struct homi_completion done;
 	struct homi_ring ring;
 	struct homi_rw rw;
-	int go = !homi_ring_init(&ring, &job->rings[thread]);
+	int go = !homi_ring_init(&ring, &job->configs[thread].ring);
 
 	homi_rw_init(&rw, job->write ? HOMI_OP_WRITE : HOMI_OP_READ, job->nsid,
 		     job->bytes / JOB_BLOCK, 0);

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <vector>
 
 #include <cuda.h>
-#include <cuda_runtime.h>
 
 #include <homi/extent.h>
 
+#include "must.h"
 #include "probe.h"
 
 #include "../test/model.h"

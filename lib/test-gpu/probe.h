@@ -4,15 +4,6 @@
 
 /* What a GPU can be asked without a queue. */
 
-#define MUST(call) do { \
-	cudaError_t error_ = (call); \
-	if (error_ != cudaSuccess) { \
-		printf("Bail out! %s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
-		       cudaGetErrorString(error_)); \
-		exit(1); \
-	} \
-} while (0)
-
 /* NULL, or what went wrong: a search in the table of a file's blocks */
 const char *probe_extents(void);
 /* Prints what the driver says to exporting its memory. */

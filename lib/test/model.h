@@ -41,7 +41,7 @@ struct model_config {
 	bool shadow;		/* shadow doorbells are on */
 	unsigned int linger;	/* idle steps before it sleeps, with shadow doorbells */
 	uint64_t reorder;	/* seed of the order of completions, 0: in order */
-	/* For queues, data and struct model's owner; NULL: libc's. Page aligned, zeroed. */
+	/* Of queues and data: zeroed, and aligned to pages; NULL: libc's memory */
 	void *(*alloc)(size_t size);
 	void (*release)(void *p);
 };

@@ -9,7 +9,7 @@
 
 #include <homi/shared.h>
 
-#include "model.h"
+#include "model_ring.h"
 #include "tap.h"
 
 #define DMA		0x7f0000000000ull
@@ -36,20 +36,10 @@ static void rig_destroy(struct rig *rig)
 
 static struct homi_shared_config rig_config(struct rig *rig)
 {
-	struct model *m = &rig->model;
-	struct homi_shared_config config = {
-		.sq = m->sq, .cq = m->cq,
-		.sq_doorbell = &m->sq_doorbell, .cq_doorbell = &m->cq_doorbell,
-		.memory = rig->memory, .trouble = &rig->trouble, .depth = m->config.depth,
+	return (struct homi_shared_config){
+		.ring = model_ring_config(&rig->model, NULL, NULL),
+		.memory = rig->memory, .trouble = &rig->trouble,
 	};
-
-	if (m->config.shadow) {
-		config.sq_shadow = &m->sq_shadow;
-		config.sq_event = &m->sq_event;
-		config.cq_shadow = &m->cq_shadow;
-		config.cq_event = &m->cq_event;
-	}
-	return config;
 }
 
 static const char *rig_init(struct rig *rig, const struct model_config *mc, uint32_t results)
@@ -424,19 +414,19 @@ static const char *bad_config(struct rig *rig)
 	struct homi_shared s;
 
 #define REFUSED(change) do { bad = good; change; TAP_MUST(homi_shared_init(&s, &bad) == HOMI_RING_INVALID); } while (0)
-	REFUSED(bad.depth = 0);
-	REFUSED(bad.depth = 1);
-	REFUSED(bad.depth = 3);
-	REFUSED(bad.depth = 48);
-	REFUSED(bad.depth = HOMI_RING_MAX_DEPTH * 2);
-	REFUSED(bad.sq = NULL);
-	REFUSED(bad.cq = NULL);
+	REFUSED(bad.ring.depth = 0);
+	REFUSED(bad.ring.depth = 1);
+	REFUSED(bad.ring.depth = 3);
+	REFUSED(bad.ring.depth = 48);
+	REFUSED(bad.ring.depth = HOMI_RING_MAX_DEPTH * 2);
+	REFUSED(bad.ring.sq = NULL);
+	REFUSED(bad.ring.cq = NULL);
 	REFUSED(bad.memory = NULL);
-	REFUSED(bad.sq_doorbell = NULL);
-	REFUSED(bad.cq_doorbell = NULL);
-	REFUSED(bad.sq_shadow = bad.sq_doorbell);
-	REFUSED(bad.sq = (char *)bad.sq + 16);
-	REFUSED(bad.cq = (char *)bad.cq + 8);
+	REFUSED(bad.ring.sq_doorbell = NULL);
+	REFUSED(bad.ring.cq_doorbell = NULL);
+	REFUSED(bad.ring.sq_shadow = bad.ring.sq_doorbell);
+	REFUSED(bad.ring.sq = (char *)bad.ring.sq + 16);
+	REFUSED(bad.ring.cq = (char *)bad.ring.cq + 8);
 	REFUSED(bad.memory = (char *)bad.memory + 64);
 #undef REFUSED
 	return NULL;

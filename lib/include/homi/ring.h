@@ -120,6 +120,20 @@ struct homi_completion {
 	uint16_t sq_head;
 };
 
+/* What is asked of a queue pair, whoever drives it. */
+HOMI_FN int homi_ring_config_ok(const struct homi_ring_config *config)
+{
+	int shadows = !!config->sq_shadow + !!config->sq_event +
+		      !!config->cq_shadow + !!config->cq_event;
+
+	if (config->depth < HOMI_RING_MIN_DEPTH || config->depth > HOMI_RING_MAX_DEPTH)
+		return 0;
+	if (!config->sq || !config->cq || !config->sq_doorbell || !config->cq_doorbell)
+		return 0;
+	return (shadows == 0 || shadows == 4) && !((uintptr_t)config->sq & 63) &&
+	       !((uintptr_t)config->cq & 15);
+}
+
 /**
  * homi_ring_init - sets a ring up for a queue pair on which nothing was done yet
  *
@@ -128,17 +142,9 @@ struct homi_completion {
 HOMI_FN int homi_ring_init(struct homi_ring *ring, const struct homi_ring_config *config)
 {
 	uint32_t cids = config->depth - 1;
-	int shadows = !!config->sq_shadow + !!config->sq_event +
-		      !!config->cq_shadow + !!config->cq_event;
 	uint32_t i;
 
-	if (config->depth < HOMI_RING_MIN_DEPTH || config->depth > HOMI_RING_MAX_DEPTH)
-		return HOMI_RING_INVALID;
-	if (!config->sq || !config->cq || !config->users || !config->free_cids ||
-	    !config->sq_doorbell || !config->cq_doorbell)
-		return HOMI_RING_INVALID;
-	if ((shadows != 0 && shadows != 4) || ((uintptr_t)config->sq & 63) ||
-	    ((uintptr_t)config->cq & 15))
+	if (!homi_ring_config_ok(config) || !config->users || !config->free_cids)
 		return HOMI_RING_INVALID;
 
 	ring->sq = (uint64_t *)config->sq;

@@ -58,34 +58,19 @@ struct homi_shared_trouble {
 
 /**
  * struct homi_shared_config - what it is made of; all memory is the caller's
- * @sq: submission entries, @depth times 64 bytes, 64-byte aligned
- * @cq: completion entries, @depth times 16 bytes, 16-byte aligned, zeroed before
- *	the queue was created
- * @sq_doorbell: the submission queue's tail doorbell
- * @cq_doorbell: the completion queue's head doorbell
- * @sq_shadow: as in struct homi_ring_config, as are the next three
- * @sq_event: likewise
- * @cq_shadow: likewise
- * @cq_event: likewise
+ * @ring: the queue pair, as for one thread, but that the depth is a power of two, and
+ *	users and free_cids are not used
  * @memory: homi_shared_size() bytes, 128-byte aligned, zeroed; memory of the one
  *	device, or the host, whose threads use it
  * @trouble: may be NULL
- * @depth: entries of each of both queues, a power of two from HOMI_RING_MIN_DEPTH
- *	to HOMI_RING_MAX_DEPTH; @depth - 1 commands may be outstanding
  * @results: not 0: dword 0 of completions is wanted; costs another read of each
+ *
+ * Depth - 1 commands may be outstanding.
  */
 struct homi_shared_config {
-	void *sq;
-	void *cq;
-	volatile uint32_t *sq_doorbell;
-	volatile uint32_t *cq_doorbell;
-	volatile uint32_t *sq_shadow;
-	volatile uint32_t *sq_event;
-	volatile uint32_t *cq_shadow;
-	volatile uint32_t *cq_event;
+	struct homi_ring_config ring;
 	void *memory;
 	struct homi_shared_trouble *trouble;
-	uint32_t depth;
 	uint32_t results;
 };
 
@@ -168,25 +153,20 @@ HOMI_FN uint64_t homi_shared_size(uint32_t depth)
 HOMI_FN int homi_shared_init(struct homi_shared *s, const struct homi_shared_config *config)
 {
 	struct homi_shared_state *state = (struct homi_shared_state *)config->memory;
-	uint32_t depth = config->depth;
-	int shadows = !!config->sq_shadow + !!config->sq_event +
-		      !!config->cq_shadow + !!config->cq_event;
+	const struct homi_ring_config *ring = &config->ring;
+	uint32_t depth = ring->depth;
 
-	if (depth < HOMI_RING_MIN_DEPTH || depth > HOMI_RING_MAX_DEPTH || (depth & (depth - 1)))
+	if (!homi_ring_config_ok(ring) || (depth & (depth - 1)) || !state ||
+	    ((uintptr_t)state & (HOMI_SHARED_LINE - 1)))
 		return HOMI_RING_INVALID;
-	if (!config->sq || !config->cq || !config->sq_doorbell || !config->cq_doorbell || !state)
-		return HOMI_RING_INVALID;
-	if ((shadows != 0 && shadows != 4) || ((uintptr_t)config->sq & 63) ||
-	    ((uintptr_t)config->cq & 15) || ((uintptr_t)state & (HOMI_SHARED_LINE - 1)))
-		return HOMI_RING_INVALID;
-	s->sq = (uint64_t *)config->sq;
-	s->cq = (const volatile uint32_t *)config->cq;
-	s->sq_doorbell = config->sq_doorbell;
-	s->cq_doorbell = config->cq_doorbell;
-	s->shadows[0] = config->sq_shadow;
-	s->shadows[1] = config->sq_event;
-	s->shadows[2] = config->cq_shadow;
-	s->shadows[3] = config->cq_event;
+	s->sq = (uint64_t *)ring->sq;
+	s->cq = (const volatile uint32_t *)ring->cq;
+	s->sq_doorbell = ring->sq_doorbell;
+	s->cq_doorbell = ring->cq_doorbell;
+	s->shadows[0] = ring->sq_shadow;
+	s->shadows[1] = ring->sq_event;
+	s->shadows[2] = ring->cq_shadow;
+	s->shadows[3] = ring->cq_event;
 	s->state = state;
 	s->done = (uint64_t *)(state + 1);
 	s->ready = (uint32_t *)(s->done + depth);
@@ -438,36 +418,43 @@ struct homi_shared_place {
 };
 
 /*
- * Places in the queue for those who have a cid; announced when they are written.
- * The lock is tried now, so that one fence will do for what we write if we have it.
+ * A cid, or why there is none, and a place in the queue for each member that wants
+ * one; announced when they are written. @at->count is 0 if nobody has got any. The
+ * lock is tried now, so that one fence will do for what we write if we have it.
  */
-HOMI_FN struct homi_shared_place homi_shared_place(const struct homi_shared *s,
-						   const struct homi_team *team, int cid)
+HOMI_FN int homi_shared_reserve(const struct homi_shared *s, const struct homi_team *team,
+				int want, struct homi_shared_place *at)
 {
+	int broken = (int)homi_shared_broken(s);
+	int cid = homi_shared_claim(s, team, want && !broken);
 	homi_lanes having = homi_lanes_ballot(team->lanes, cid >= 0);
-	struct homi_shared_place at;
 
-	at.first = 0;
-	at.rung = 0;
-	at.held = 0;
-	at.count = homi_lanes_count(having);
-	if (homi_team_leads(team)) {
-		at.first = homi_atomic_add32(&s->state->sq_ticket, at.count);
-		at.held = (uint32_t)homi_shared_try(&s->state->sq_rung, &at.rung);
+	at->first = 0;
+	at->rung = 0;
+	at->held = 0;
+	at->count = homi_lanes_count(having);
+	if (at->count) {
+		if (homi_team_leads(team)) {
+			at->first = homi_atomic_add32(&s->state->sq_ticket, at->count);
+			at->held = (uint32_t)homi_shared_try(&s->state->sq_rung, &at->rung);
+		}
+		at->first = homi_lanes_share(team->lanes, at->first, team->leader);
+		at->rung = homi_lanes_share(team->lanes, at->rung, team->leader);
+		at->held = homi_lanes_share(team->lanes, at->held, team->leader);
 	}
-	at.first = homi_lanes_share(team->lanes, at.first, team->leader);
-	at.rung = homi_lanes_share(team->lanes, at.rung, team->leader);
-	at.held = homi_lanes_share(team->lanes, at.held, team->leader);
-	at.ticket = at.first + homi_lanes_count(having & homi_lanes_below(team->lane));
-	return at;
+	at->ticket = at->first + homi_lanes_count(having & homi_lanes_below(team->lane));
+	return cid >= 0 ? cid : broken ? HOMI_RING_BROKEN : HOMI_RING_FULL;
 }
 
+/* What was reserved and is written now. */
 HOMI_FN void homi_shared_announce(const struct homi_shared *s, const struct homi_team *team, int cid,
 				  const struct homi_shared_place *at)
 {
 	int first = at->held && at->rung == HOMI_SHARED_TICKET(at->first);
 	uint32_t next = at->rung;
 
+	if (!at->count)
+		return;
 	/* The command before its announcement, that before the look at the lock. */
 	if (!first)
 		homi_fence_device();
@@ -508,13 +495,9 @@ HOMI_FN int homi_shared_post_rw(const struct homi_shared *s, const struct homi_t
 				const struct homi_rw *rw, uint64_t slba, uint64_t prp1,
 				uint64_t prp2)
 {
-	int broken = (int)homi_shared_broken(s);
-	int cid = homi_shared_claim(s, team, want && !broken);
 	struct homi_shared_place at;
+	int cid = homi_shared_reserve(s, team, want, &at);
 
-	if (!homi_lanes_ballot(team->lanes, cid >= 0))
-		return broken ? HOMI_RING_BROKEN : HOMI_RING_FULL;
-	at = homi_shared_place(s, team, cid);
 	if (cid >= 0) {
 		uint64_t *entry = s->sq + (uint64_t)(at.ticket & s->mask) * 8;
 
@@ -525,24 +508,20 @@ HOMI_FN int homi_shared_post_rw(const struct homi_shared *s, const struct homi_t
 		homi_store_line64(entry + 6, rw->control, 0);
 	}
 	homi_shared_announce(s, team, cid, &at);
-	return cid >= 0 ? cid : broken ? HOMI_RING_BROKEN : HOMI_RING_FULL;
+	return cid;
 }
 
 /** homi_shared_post - posts any command of each member; its cid is ignored; see above */
 HOMI_FN int homi_shared_post(const struct homi_shared *s, const struct homi_team *team, int want,
 			     const struct homi_sqe *sqe)
 {
-	int broken = (int)homi_shared_broken(s);
-	int cid = homi_shared_claim(s, team, want && !broken);
 	struct homi_shared_place at;
+	int cid = homi_shared_reserve(s, team, want, &at);
 
-	if (!homi_lanes_ballot(team->lanes, cid >= 0))
-		return broken ? HOMI_RING_BROKEN : HOMI_RING_FULL;
-	at = homi_shared_place(s, team, cid);
 	if (cid >= 0)
 		homi_ring_write(s->sq + (uint64_t)(at.ticket & s->mask) * 8, sqe, (uint32_t)cid);
 	homi_shared_announce(s, team, cid, &at);
-	return cid >= 0 ? cid : broken ? HOMI_RING_BROKEN : HOMI_RING_FULL;
+	return cid;
 }
 
 /* Whether a completion with this ticket is there, going by its last dword */

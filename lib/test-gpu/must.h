@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HOMI_TEST_MUST_H
+#define HOMI_TEST_MUST_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cuda_runtime.h>
+
+/* A call of CUDA's without which there is nothing to be tested */
+#define MUST(call) do { \
+	cudaError_t error_ = (call); \
+	if (error_ != cudaSuccess) { \
+		printf("Bail out! %s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+		       cudaGetErrorString(error_)); \
+		exit(1); \
+	} \
+} while (0)
+
+#endif /* HOMI_TEST_MUST_H */
