@@ -110,7 +110,7 @@ static void wait_not_valid(const struct table *table)
 
 FS_TEST_TIMEOUT(raced_acks, 120)
 {
-	unsigned int rounds = times(100, 40), i, k;
+	unsigned int rounds = times(100, 12), i, k;
 	int fd = homi_open();
 	struct file file;
 

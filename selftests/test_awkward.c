@@ -258,19 +258,19 @@ static void generate_on(const char *mkfs, const char *options)
 	ASSERT_EQ(1, sscanf(mkfs, "mkfs.%7s", kind));
 	if (mount(raw_path(), point, kind, 0, options))
 		SKIP("%s: mount: %s", mkfs, strerror(errno));
-	generate(point, times(200, 60));
+	generate(point, times(200, 40));
 	ASSERT(!umount(point));
 }
 
 TEST_TIMEOUT(ext4, 200)
 {
-	generate(need_fs("ext4"), times(600, 150));
+	generate(need_fs("ext4"), times(600, 80));
 }
 
 TEST_TIMEOUT(xfs, 200)
 {
 	fx.reflink = true;
-	generate(need_fs("xfs"), times(600, 150));
+	generate(need_fs("xfs"), times(600, 80));
 	ASSERT(fx.shared);
 }
 

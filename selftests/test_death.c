@@ -53,7 +53,7 @@ static void print_kills(const struct kills *kills)
 
 TEST_TIMEOUT(in_flight, 480)
 {
-	struct kills kills = { .wanted = times(80, 25) };
+	struct kills kills = { .wanted = times(80, 10) };
 
 	begin();
 	while (kills.counted < kills.wanted) {
@@ -242,7 +242,7 @@ static void wait_all_arrived(void)
 /* The end of either leaves the queues to the other, that of both does not. */
 TEST_TIMEOUT(grandchild_shares_descriptor, 240)
 {
-	struct kills kills = { .wanted = times(14, 8) };
+	struct kills kills = { .wanted = times(14, 4) };
 
 	begin();
 	/* The grandchild becomes this process's child when its parent dies. */
@@ -337,7 +337,7 @@ static void busy_after_sending(void)
 /* Sent over a socket: the receiver uses the dead one's queues, memory and numbers. */
 TEST_TIMEOUT(heir, 240)
 {
-	struct kills kills = { .wanted = times(14, 8) };
+	struct kills kills = { .wanted = times(14, 4) };
 	unsigned int n, r;
 
 	begin();

@@ -419,7 +419,7 @@ static bool has_ended(pid_t pid)
 
 FS_TEST_TIMEOUT(nothing_stale, 240)
 {
-	unsigned int wanted = times(1200, 300), changes, i;
+	unsigned int wanted = times(1200, 120), changes, i;
 	unsigned int slowness = getenv("HOMI_SLOW") ? 8 : 1;
 	pid_t readers[READERS];
 

@@ -111,7 +111,7 @@ static void reset_one(int fd, uint64_t *seed, unsigned int number)
 
 TEST_TIMEOUT(create_and_reset, 240)
 {
-	unsigned int wanted = times(700, 200), resets = 0, races, i;
+	unsigned int wanted = times(700, 70), resets = 0, races, i;
 	pthread_t creators[CREATORS], other;
 	struct stock_queues stock;
 	int fd = homi_open();

@@ -241,7 +241,7 @@ static void *churn_loop(void *arg)
 		pthread_join(threads[0], NULL);
 		pthread_join(threads[1], NULL);
 		ring_unmap(&ring);
-		if (i >= times(60, 30) && atomic_load(&made) > 2)
+		if (i >= times(60, 10) && atomic_load(&made) > 2)
 			break;
 		atomic_store(&stop, false);
 	}

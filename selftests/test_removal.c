@@ -183,7 +183,7 @@ static void stock_load(void)
 
 static void remove_under_load(const struct removal *how)
 {
-	unsigned int rounds = times(24, 8), i;
+	unsigned int rounds = times(24, 4), i;
 	uint64_t took, worst = 0;
 	pid_t pids[2];
 

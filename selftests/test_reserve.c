@@ -468,7 +468,7 @@ TEST_TIMEOUT(killed, 120)
 
 	if (access(QUIESCE_MS, W_OK))
 		SKIP("no %s", QUIESCE_MS);
-	for (i = 0; i < times(16, 8); i++) {
+	for (i = 0; i < times(16, 4); i++) {
 		/* Half of the time stock's reset begins when all is over. */
 		bool held = i % 2;
 

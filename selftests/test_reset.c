@@ -314,7 +314,7 @@ static void *stock_reads(void *arg)
 
 TEST_TIMEOUT(io_under_resets, 120)
 {
-	unsigned int resets = times(24, 8), i;
+	unsigned int resets = times(24, 4), i;
 	int fd = homi_open();
 	pthread_t threads[3];
 	struct stock stock;
@@ -361,7 +361,7 @@ static void *create_loop(void *arg)
 
 TEST_TIMEOUT(create_raced_against_resets, 120)
 {
-	unsigned int resets = times(30, 10), i;
+	unsigned int resets = times(30, 4), i;
 	int fd = homi_open();
 	pthread_t threads[3];
 	struct stock stock;
@@ -430,7 +430,7 @@ TEST(register_during_resets)
 /* A holder killed in the middle of a reset */
 TEST_TIMEOUT(kill_during_reset, 120)
 {
-	unsigned int rounds = times(14, 6), i;
+	unsigned int rounds = times(14, 3), i;
 	int fd = homi_open(), status;
 	struct stock stock;
 

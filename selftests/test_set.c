@@ -369,7 +369,7 @@ FS_TEST_TIMEOUT(killed, 60)
 	unsigned int i;
 
 	make_files(dir);
-	for (i = 0; i < times(40, 12); i++) {
+	for (i = 0; i < times(40, 6); i++) {
 		pid_t pid = child_start(hold_and_wait);
 
 		nap_ms(i * 7 % 60);

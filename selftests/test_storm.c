@@ -202,7 +202,7 @@ TEST_TIMEOUT(resets, 240)
 {
 	void (*const kinds[])(struct storm *) = { by_sysfs, by_ioctl };
 
-	run(times(190, 40), kinds, 2);
+	run(times(190, 20), kinds, 2);
 }
 
 TEST_TIMEOUT(function_resets, 120)
@@ -212,7 +212,7 @@ TEST_TIMEOUT(function_resets, 120)
 	if (!function_can_be_reset())
 		SKIP("a function that can't be reset, or a VF, which stays offline after that");
 	need_no_lockdep();
-	run(times(48, 16), kinds, 2);
+	run(times(48, 8), kinds, 2);
 }
 
 TEST_TIMEOUT(timeouts, 120)
@@ -221,7 +221,7 @@ TEST_TIMEOUT(timeouts, 120)
 
 	need_qemu();
 	need_no_lockdep();
-	run(times(10, 4), kinds, 1);
+	run(times(10, 2), kinds, 1);
 }
 
 TEST_TIMEOUT(pcie_errors, 120)
@@ -231,7 +231,7 @@ TEST_TIMEOUT(pcie_errors, 120)
 	need_qemu();
 	if (shell("ls /sys/bus/pci_express/drivers/aer/ 2>/dev/null | grep -q pcie"))
 		SKIP("this machine leaves no port's errors to the kernel");
-	run(times(24, 8), kinds, 1);
+	run(times(24, 4), kinds, 1);
 }
 
 TEST_TIMEOUT(deaf_controller, 120)
@@ -239,7 +239,7 @@ TEST_TIMEOUT(deaf_controller, 120)
 	void (*const kinds[])(struct storm *) = { while_deaf };
 
 	need_dead_controllers();
-	run(times(24, 8), kinds, 1);
+	run(times(24, 4), kinds, 1);
 }
 
 TEST_TIMEOUT(failed_controller, 120)
@@ -247,5 +247,5 @@ TEST_TIMEOUT(failed_controller, 120)
 	void (*const kinds[])(struct storm *) = { when_failed };
 
 	need_dead_controllers();
-	run(times(24, 8), kinds, 1);
+	run(times(24, 4), kinds, 1);
 }

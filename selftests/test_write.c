@@ -245,7 +245,7 @@ FS_TEST(without_answer)
 FS_TEST(killed)
 {
 	char *cached = malloc(SIZE), *direct;
-	unsigned int i, rounds = times(10, 4);
+	unsigned int i, rounds = times(10, 2);
 	struct writer w;
 	int file;
 	pid_t pid;

@@ -60,7 +60,7 @@ make_files() {
 	local dir=$1/cli i
 
 	mkdir -p "$dir"
-	head -c 9000001 /dev/urandom >"$dir/tail"
+	head -c 3000001 /dev/urandom >"$dir/tail"
 	: >"$dir/empty"
 	echo x >"$dir/one"
 	truncate -s 5000000 "$dir/sparse"
@@ -263,13 +263,13 @@ times_out() {
 writes() {
 	local file=$1/cli/target data=$1/cli/data before
 
-	check "prepare: $1" gives 0 prepare -o json "$file" 9m
-	check "all of it was zeroed" json ".size == 9437184 and .zeroed == 9437184 and .extents > 0"
-	check "and is zero" cmp -n 9437184 "$file" /dev/zero
+	check "prepare: $1" gives 0 prepare -o json "$file" 3m
+	check "all of it was zeroed" json ".size == 3145728 and .zeroed == 3145728 and .extents > 0"
+	check "and is zero" cmp -n 3145728 "$file" /dev/zero
 	before=$(by_homi "$file" | sha256sum)
-	head -c 9437184 /dev/urandom >"$data"
+	head -c 3145728 /dev/urandom >"$data"
 	check "write: $1" gives 0 write -o json -I "$data" "$file"
-	check "that many bytes" json ".bytes == 9437184 and .ios > 1"
+	check "that many bytes" json ".bytes == 3145728 and .ios > 1"
 	check "they are in the file" cmp "$data" "$file"
 	check "in the same blocks" [ "$before" = "$(by_homi "$file" | sha256sum)" ]
 	check "verify what was written" gives 0 verify "$file"
@@ -279,7 +279,7 @@ writes() {
 	check "only as much as there is" cmp "$tmp/want" "$file"
 	head -c 1000 "$data" >"$tmp/head"
 	check "no whole blocks: status 3" gives 3 write -I "$tmp/head" "$file"
-	head -c 9441280 /dev/zero >"$tmp/long"
+	head -c 3149824 /dev/zero >"$tmp/long"
 	check "longer than the file: status 3" gives 3 write -I "$tmp/long" "$file"
 	check "and advice" grep -q "homi prepare" "$tmp/err"
 	check "onto itself: status 2" gives 2 write -I "$file" "$file"
@@ -290,7 +290,7 @@ writes() {
 	check "nothing was changed" cmp "$tmp/want" "$file"
 	check "shorter than it is: status 3" gives 3 prepare "$file" 1m
 	check "a size that is none: status 2" gives 2 prepare "$file" 1x
-	check "prepare what is prepared" gives 0 prepare -o json "$file" 9437184
+	check "prepare what is prepared" gives 0 prepare -o json "$file" 3145728
 	check "does nothing" json ".zeroed == 0"
 	check "holes: status 3" gives 3 write -I "$data" "$1/cli/sparse"
 	cp "$1/cli/sparse" "$tmp/sparse"
@@ -302,8 +302,8 @@ writes() {
 	[ "$1" = "$HOMI_XFS" ] || return
 	cp --reflink=always "$file" "$1/cli/clone"
 	check "shared: status 3" gives 3 write -I "$data" "$file"
-	check "prepare what is shared" gives 0 prepare -o json "$file" 9437184
-	check "has its own blocks" json ".unshared == 9437184"
+	check "prepare what is shared" gives 0 prepare -o json "$file" 3145728
+	check "has its own blocks" json ".unshared == 3145728"
 	check "write to these" gives 0 write -I "$data" "$file"
 	check "the other one stays" cmp "$tmp/want" "$1/cli/clone"
 }
@@ -387,8 +387,8 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "read: $dir, tail" copies "$dir/cli/tail"
 	check "read: $dir, sparse" copies "$dir/cli/sparse"
 	check "read: $dir, small commands" copies "$dir/cli/sparse" --bs 4k --depth 1
-	check "read: $dir, large commands" copies "$dir/cli/tail" --bs 4m --depth 3
-	check "verify finds a difference: $dir" finds_difference "$dir/cli/tail" 7654321
+	check "read: $dir, large commands" copies "$dir/cli/tail" --bs 1m --depth 3
+	check "verify finds a difference: $dir" finds_difference "$dir/cli/tail" 2654321
 	writes "$dir"
 	check "a file that is being written: $dir" refused_writer "$dir/cli/tail"
 	check "gives way to a writer: $dir" gives_way "$dir/cli/tail"
