@@ -121,6 +121,16 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define HOMI_IMPORT_NS(ns) MODULE_IMPORT_NS(#ns)
 #endif
 
+/* --- dma-buf --- */
+
+/* 7.0 ("dma-buf: Rename .move_notify() callback to a clearer identifier") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define HOMI_DMABUF_NOTICE move_notify
+#define dma_buf_invalidate_mappings dma_buf_move_notify
+#else
+#define HOMI_DMABUF_NOTICE invalidate_mappings
+#endif
+
 /* --- driver core --- */
 
 /* 6.4, 1aaba11da9aa ("driver core: class: remove module * from class_create()") */

@@ -492,6 +492,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->ctxs);
 	INIT_LIST_HEAD(&ctrl->users);
 	INIT_LIST_HEAD(&ctrl->queues);
+	INIT_LIST_HEAD(&ctrl->imports);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
 	init_rwsem(&ctrl->nvme.gate);
@@ -697,6 +698,7 @@ static void homi_ctrl_release_dma(struct homi_ctrl *ctrl)
 
 	homi_queues_disabled(ctrl, U64_MAX);
 	homi_queues_release_dma(ctrl);
+	homi_imports_release(ctrl);
 	while ((ctx = homi_ctrl_next_ctx(ctrl))) {
 		homi_ctx_release_dma(ctx);
 		homi_ctx_put(ctx);

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/nvme.h>
@@ -40,7 +41,12 @@
  *   ctrl->dma_lock		mutex: every map, unmap, allocation and free of DMA
  *				memory for the function, and the step to "gone". No
  *				user page is faulted in and no command is sent under
- *				it, so removal waits only for mapping work.
+ *				it, so removal waits only for mapping work. Not for
+ *				dma-bufs, see "Taking it back" in mem_import.c.
+ *   import->end_lock		mutex: attaching and detaching of one dma-buf; its
+ *				reservation lock, which is the exporter's too, comes
+ *				inside, and ctrl->lock. Taken with none of ours held;
+ *				removal has the device's.
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
  *
@@ -113,7 +119,8 @@ enum homi_fault {
  * @users: who opened them, struct homi_user.entry
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
  *	takes dma_lock besides, so either lock is enough to walk it
- * @wait: woken when a queue becomes dead or the state changes
+ * @imports: dma-bufs that the function is attached to, struct homi_import.entry
+ * @wait: woken when a queue becomes dead, the state changes, or an import ends
  * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again
  * @debugfs: our directory
@@ -158,6 +165,7 @@ struct homi_ctrl {
 	struct list_head ctxs;
 	struct list_head users;
 	struct list_head queues;
+	struct list_head imports;
 	wait_queue_head_t wait;
 	struct {
 		u8 opcode;
@@ -192,6 +200,10 @@ struct homi_ctrl {
  *	guarded by ctrl->lock
  * @watch: looks at the namespaces of its extents; see extent_ns.c
  * @teardown: finishes a close that had to wait for the controller
+ * @revoked: dma-bufs that exporters want back, struct homi_import.revoked
+ * @unmapped: those that no queue can reach any more, likewise
+ * @imports_work: for @revoked
+ * @unmap_work: for @unmapped
  */
 struct homi_ctx {
 	struct kref ref;
@@ -212,6 +224,10 @@ struct homi_ctx {
 	bool dma_released;
 	struct delayed_work watch;
 	struct work_struct teardown;
+	struct llist_head revoked;
+	struct llist_head unmapped;
+	struct work_struct imports_work;
+	struct work_struct unmap_work;
 };
 
 enum homi_object_type {
@@ -343,6 +359,34 @@ void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);
 void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
 			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg);
 
+/**
+ * struct homi_ring - one ring of a queue pair
+ * @cpu: memory of the kernel's, or NULL
+ * @mem: or the MEM that it is in; holds a reference
+ * @dma: its address for the function
+ * @len: bytes, whole pages
+ */
+struct homi_ring {
+	void *cpu;
+	struct homi_object *mem;
+	dma_addr_t dma;
+	size_t len;
+};
+
+/* Bytes of it that the owner may map */
+static inline size_t homi_ring_map_size(const struct homi_ring *ring)
+{
+	return ring->mem ? 0 : ring->len;
+}
+
+/* ring.c */
+int homi_ring_place(struct homi_ring *ring, struct homi_ctx *ctx, u32 mem_id,
+		    u64 offset, size_t len, bool write);
+bool homi_ring_is_there(const struct homi_ring *ring);
+int homi_ring_alloc(struct homi_ctrl *ctrl, struct homi_ring *ring);
+void homi_ring_free(struct homi_ctrl *ctrl, struct homi_ring *ring);
+void homi_ring_put(struct homi_ring *ring);
+
 /* queue.c */
 int homi_cmd_queue_create(struct homi_call *call);
 int homi_cmd_queue_recreate(struct homi_call *call);
@@ -353,6 +397,7 @@ void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before);
 void homi_queues_release_dma(struct homi_ctrl *ctrl);
 void homi_queues_retry(struct homi_ctrl *ctrl);
 void homi_ctx_revoke_queues(struct homi_ctx *ctx);
+void homi_ctx_revoke_begin(struct homi_ctx *ctx);
 void homi_ctx_revoke_end(struct homi_ctx *ctx);
 u32 homi_ctx_take_queues(struct homi_ctx *ctx);
 u32 homi_queues_taken_busy(struct homi_ctrl *ctrl);
@@ -385,6 +430,14 @@ __poll_t homi_ctx_poll(struct homi_ctx *ctx, struct file *file,
 /* mem.c */
 int homi_cmd_mem_register(struct homi_call *call);
 int homi_cmd_mem_segments(struct homi_call *call);
+int homi_cmd_mem_info(struct homi_call *call);
+
+/* mem_import.c */
+void homi_imports_work(struct work_struct *work);
+void homi_unmap_work(struct work_struct *work);
+void homi_imports_release(struct homi_ctrl *ctrl);
+int homi_import_init(void);
+void homi_import_exit(void);
 
 /* extent.c */
 int homi_cmd_extent_resolve(struct homi_call *call);

@@ -17,6 +17,7 @@ union homi_cmd {
 	struct homi_ns_info ns_info;
 	struct homi_mem_register mem_register;
 	struct homi_mem_segments mem_segments;
+	struct homi_mem_info mem_info;
 	struct homi_queue_create queue_create;
 	struct homi_queue_recreate queue_recreate;
 	struct homi_queue_info queue_info;
@@ -74,6 +75,11 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, mem_segments),
 		.min_size = offsetofend(union homi_cmd, mem_segments.segments),
 		.fn = homi_cmd_mem_segments,
+	},
+	[HOMI_CMD_MEM_INFO - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, mem_info),
+		.min_size = offsetofend(union homi_cmd, mem_info.out_exporter),
+		.fn = homi_cmd_mem_info,
 	},
 	[HOMI_CMD_QUEUE_CREATE - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, queue_create),
@@ -239,9 +245,12 @@ static int __init homi_init(void)
 	ret = homi_ctrl_init();
 	if (ret)
 		goto err_object;
-	ret = homi_extent_init();
+	ret = homi_import_init();
 	if (ret)
 		goto err_ctrl;
+	ret = homi_extent_init();
+	if (ret)
+		goto err_import;
 	homi_debugfs_init();
 	ret = homi_reset_init();
 	if (ret)
@@ -251,6 +260,8 @@ static int __init homi_init(void)
 err_debugfs:
 	homi_debugfs_exit();
 	homi_extent_exit();
+err_import:
+	homi_import_exit();
 err_ctrl:
 	homi_ctrl_exit();
 err_object:
@@ -263,6 +274,7 @@ static void __exit homi_exit(void)
 	homi_reset_exit();
 	homi_debugfs_exit();
 	homi_extent_exit();
+	homi_import_exit();
 	homi_ctrl_exit();
 	homi_object_exit();
 }

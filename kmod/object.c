@@ -188,7 +188,8 @@ static bool homi_object_bars_queues(struct homi_object *obj)
  * Take @obj out of the table and give back its DMA memory. Both happen under
  * ctx->lock, so that removal of the device finds each object either in the
  * table or without DMA memory. A queue gives its rings back later, when the
- * controller has let go of them; removal finds it on ctrl->queues.
+ * controller has let go of them, and a dma-buf is given back without our locks;
+ * removal finds them on ctrl->queues and ctrl->imports.
  */
 static int homi_object_unlink(struct homi_object *obj, bool even_busy)
 {
@@ -204,7 +205,7 @@ static int homi_object_unlink(struct homi_object *obj, bool even_busy)
 		xa_erase(&ctx->objects, obj->id);
 		if (homi_object_bars_queues(obj))
 			ctx->revoking++;
-		if (obj->type == HOMI_OBJ_MEM) {
+		if (obj->type == HOMI_OBJ_MEM && obj->ops->release_dma) {
 			mutex_lock(&ctx->ctrl->dma_lock);
 			obj->ops->release_dma(obj);
 			mutex_unlock(&ctx->ctrl->dma_lock);
@@ -286,6 +287,10 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	init_rwsem(&ctx->map_lock);
 	atomic_set(&ctx->dma_users, 0);
 	homi_extents_watch_prepare(ctx);
+	init_llist_head(&ctx->revoked);
+	init_llist_head(&ctx->unmapped);
+	INIT_WORK(&ctx->imports_work, homi_imports_work);
+	INIT_WORK(&ctx->unmap_work, homi_unmap_work);
 	ctx->pid = get_task_pid(current, PIDTYPE_TGID);
 	ctx->ctrl = homi_ctrl_get(ctrl);
 	spin_lock(&ctrl->lock);

@@ -21,12 +21,6 @@ enum homi_queue_hw {
 /* Being made; user space sees it as not made, or as lost, until it is LIVE. */
 #define HOMI_QUEUE_NEW	0
 
-struct homi_ring {
-	void *cpu;
-	dma_addr_t dma;
-	size_t len;
-};
-
 /**
  * struct homi_queue - a submission queue and its own completion queue
  * @obj: must be first
@@ -106,25 +100,6 @@ static bool homi_queue_is_live(struct homi_queue *q)
 
 /* --- rings --- */
 
-static int homi_ring_alloc(struct homi_ctrl *ctrl, struct homi_ring *ring,
-			   size_t len)
-{
-	lockdep_assert_held(&ctrl->dma_lock);
-	ring->len = PAGE_ALIGN(len);
-	ring->cpu = dma_alloc_coherent(&ctrl->nvme.pdev->dev, ring->len,
-				       &ring->dma, GFP_KERNEL | __GFP_NOWARN);
-	return ring->cpu ? 0 : -ENOMEM;
-}
-
-static void homi_ring_free(struct homi_ctrl *ctrl, struct homi_ring *ring)
-{
-	lockdep_assert_held(&ctrl->dma_lock);
-	if (ring->cpu)
-		dma_free_coherent(&ctrl->nvme.pdev->dev, ring->len, ring->cpu,
-				  ring->dma);
-	ring->cpu = NULL;
-}
-
 static int homi_queue_alloc_rings(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
@@ -137,13 +112,10 @@ static int homi_queue_alloc_rings(struct homi_queue *q)
 	spin_unlock(&ctrl->lock);
 	/* Removal waits for dma_lock: no write-back to this very device. */
 	noio = memalloc_noio_save();
-	if (!ctrl->gone) {
-		ret = homi_ring_alloc(ctrl, &q->sq,
-				      q->depth * sizeof(struct nvme_command));
-		if (!ret)
-			ret = homi_ring_alloc(ctrl, &q->cq, q->depth *
-					sizeof(struct nvme_completion));
-	}
+	if (!ctrl->gone)
+		ret = homi_ring_alloc(ctrl, &q->sq);
+	if (!ret)
+		ret = homi_ring_alloc(ctrl, &q->cq);
 	memalloc_noio_restore(noio);
 	mutex_unlock(&ctrl->dma_lock);
 	return ret;
@@ -169,6 +141,13 @@ static void homi_queue_hw_gone(struct homi_queue *q)
 	homi_object_put(&q->obj);
 }
 
+/* Rings in MEMs: who revokes or destroys one of these takes ctx->lock after it. */
+static bool homi_queue_rings_there(struct homi_queue *q)
+{
+	lockdep_assert_held(&q->obj.ctx->lock);
+	return homi_ring_is_there(&q->sq) && homi_ring_is_there(&q->cq);
+}
+
 /* From here on the controller may act on it. */
 static void homi_queue_hw_begin(struct homi_queue *q)
 {
@@ -192,6 +171,8 @@ static int homi_queue_hw_start(struct homi_queue *q)
 	ret = homi_ctrl_status(ctrl);
 	if (!ret && (ctx->revoking || ctrl->generation != q->generation))
 		ret = -EAGAIN;
+	if (!ret && !homi_queue_rings_there(q))
+		ret = -ESTALE;
 	if (!ret)
 		homi_queue_hw_begin(q);
 	spin_unlock(&ctrl->lock);
@@ -215,6 +196,8 @@ static int homi_queue_hw_restart(struct homi_queue *q)
 		ret = -EBUSY;
 	if (!ret && (q->hw != HOMI_HW_NONE || ctx->revoking))
 		ret = -EAGAIN;
+	if (!ret && !homi_queue_rings_there(q))
+		ret = -ESTALE;
 	if (!ret) {
 		homi_queue_move(q, HOMI_QUEUE_NEW);
 		q->generation = ctrl->generation;
@@ -387,6 +370,8 @@ static void homi_queue_free(struct homi_object *obj)
 	list_del(&q->entry);
 	spin_unlock(&ctrl->lock);
 	mutex_unlock(&ctrl->dma_lock);
+	homi_ring_put(&q->sq);
+	homi_ring_put(&q->cq);
 	if (q->qid)
 		homi_ctrl_return_qid(ctrl, q->qid);
 	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_QUEUES, 1);
@@ -400,9 +385,9 @@ static size_t homi_queue_region_size(struct homi_object *obj,
 
 	switch (region) {
 	case HOMI_REGION_SQ:
-		return q->sq.len;
+		return homi_ring_map_size(&q->sq);
 	case HOMI_REGION_CQ:
-		return q->cq.len;
+		return homi_ring_map_size(&q->cq);
 	case HOMI_REGION_DB:
 		return PAGE_SIZE;
 	case HOMI_REGION_SHADOW:
@@ -468,10 +453,12 @@ static void homi_queue_answer(struct homi_queue *q,
 
 	cmd->out_queue_id = obj->id;
 	cmd->out_qid = q->qid;
-	cmd->out_sq_mmap_offset = homi_cookie(obj, HOMI_REGION_SQ);
-	cmd->out_sq_mmap_length = q->sq.len;
-	cmd->out_cq_mmap_offset = homi_cookie(obj, HOMI_REGION_CQ);
-	cmd->out_cq_mmap_length = q->cq.len;
+	cmd->out_sq_mmap_length = homi_ring_map_size(&q->sq);
+	cmd->out_sq_mmap_offset = q->sq.mem ? 0 :
+				  homi_cookie(obj, HOMI_REGION_SQ);
+	cmd->out_cq_mmap_length = homi_ring_map_size(&q->cq);
+	cmd->out_cq_mmap_offset = q->cq.mem ? 0 :
+				  homi_cookie(obj, HOMI_REGION_CQ);
 	cmd->out_db_mmap_offset = homi_cookie(obj, HOMI_REGION_DB);
 	cmd->out_sq_db_offset = q->db.sq_offset;
 	cmd->out_cq_db_offset = q->db.cq_offset;
@@ -513,6 +500,21 @@ static int homi_queue_make(struct homi_queue *q)
 	if (ret > 0 && READ_ONCE(q->state) != HOMI_QUEUE_NEW)
 		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
+}
+
+/* Where the caller wants them. Kernel memory for the others comes later. */
+static int homi_queue_place_rings(struct homi_queue *q,
+				  const struct homi_queue_create *cmd)
+{
+	struct homi_ctx *ctx = q->obj.ctx;
+	int ret;
+
+	ret = homi_ring_place(&q->sq, ctx, cmd->sq_mem_id, cmd->sq_offset,
+			      q->depth * sizeof(struct nvme_command), false);
+	if (ret)
+		return ret;
+	return homi_ring_place(&q->cq, ctx, cmd->cq_mem_id, cmd->cq_offset,
+			       q->depth * sizeof(struct nvme_completion), true);
 }
 
 static int homi_queue_start(struct homi_queue *q)
@@ -559,6 +561,9 @@ int homi_cmd_queue_create(struct homi_call *call)
 		goto err_uncharge;
 	}
 	/* From here on the object is what is charged. */
+	ret = homi_queue_place_rings(q, cmd);
+	if (ret)
+		goto err_abort;
 	ret = homi_ctrl_lend_qid(ctrl, &q->generation);
 	if (ret < 0)
 		goto err_abort;
@@ -585,10 +590,10 @@ static void homi_queue_clear_rings(struct homi_queue *q)
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 
 	mutex_lock(&ctrl->dma_lock);
-	if (q->sq.cpu && q->cq.cpu) {
+	if (q->sq.cpu)
 		memset(q->sq.cpu, 0, q->sq.len);
+	if (q->cq.cpu)
 		memset(q->cq.cpu, 0, q->cq.len);
-	}
 	mutex_unlock(&ctrl->dma_lock);
 }
 
@@ -781,6 +786,17 @@ void homi_queues_retry(struct homi_ctrl *ctrl)
 }
 
 /**
+ * homi_ctx_revoke_begin - no new queue on this file until homi_ctx_revoke_end()
+ * @ctx: the open file; this counts
+ */
+void homi_ctx_revoke_begin(struct homi_ctx *ctx)
+{
+	mutex_lock(&ctx->lock);
+	ctx->revoking++;
+	mutex_unlock(&ctx->lock);
+}
+
+/**
  * homi_ctx_revoke_queues - delete all queues of an open file
  * @ctx: the open file
  *
@@ -793,9 +809,7 @@ void homi_ctx_revoke_queues(struct homi_ctx *ctx)
 	struct homi_object *obj;
 	unsigned long id = 0;
 
-	mutex_lock(&ctx->lock);
-	ctx->revoking++;
-	mutex_unlock(&ctx->lock);
+	homi_ctx_revoke_begin(ctx);
 	while ((obj = homi_object_next(ctx, &id, HOMI_OBJ_QUEUE))) {
 		homi_queue_set_state(to_queue(obj), HOMI_QUEUE_REVOKED);
 		homi_object_zap(obj);

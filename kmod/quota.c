@@ -19,7 +19,7 @@ MODULE_PARM_DESC(queues_per_user, "how many queues a user may hold on one contro
 
 static unsigned int pinned_mib_per_user;
 module_param(pinned_mib_per_user, uint, 0644);
-MODULE_PARM_DESC(pinned_mib_per_user, "how much memory a user may have registered at one controller, MiB, 0: no limit but RLIMIT_MEMLOCK");
+MODULE_PARM_DESC(pinned_mib_per_user, "how much memory a user may have registered at one controller, dma-bufs included, MiB, 0: no limit but RLIMIT_MEMLOCK for user pages");
 
 /**
  * struct homi_user - what a user holds of one controller

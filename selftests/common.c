@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -296,6 +298,19 @@ void set_quotas(unsigned int queues, unsigned int mib)
 {
 	set_parameter("queues_per_user", queues);
 	set_parameter("pinned_mib_per_user", mib);
+}
+
+void set_cap(unsigned int cap, bool on)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	ASSERT(!syscall(SYS_capget, &head, data));
+	if (on)
+		data[cap / 32].effective |= 1u << cap % 32;
+	else
+		data[cap / 32].effective &= ~(1u << cap % 32);
+	ASSERT(!syscall(SYS_capset, &head, data));
 }
 
 void become_nobody(void)

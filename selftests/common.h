@@ -99,6 +99,8 @@ void set_delete_ms(unsigned int ms);
 #define QUIESCE_MS	"/sys/kernel/debug/homi/quiesce_ms"
 /* Per user and controller, 0 for none; as it was when the test ends */
 void set_quotas(unsigned int queues, unsigned int mib);
+/* Whether a capability that this process has is in force */
+void set_cap(unsigned int cap, bool on);
 void become_nobody(void);
 int child_status(pid_t pid);
 /* A child that calls @run and exits with 0, and does not live longer than its parent */

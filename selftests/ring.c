@@ -30,8 +30,10 @@ void ring_map(struct ring *ring)
 {
 	struct homi_queue_create *q = &ring->q;
 
-	ring->sq = map_region(ring->fd, q->out_sq_mmap_offset, q->out_sq_mmap_length);
-	ring->cq = map_region(ring->fd, q->out_cq_mmap_offset, q->out_cq_mmap_length);
+	if (!q->sq_mem_id)
+		ring->sq = map_region(ring->fd, q->out_sq_mmap_offset, q->out_sq_mmap_length);
+	if (!q->cq_mem_id)
+		ring->cq = map_region(ring->fd, q->out_cq_mmap_offset, q->out_cq_mmap_length);
 	ring->db = map_region(ring->fd, q->out_db_mmap_offset, PAGE);
 	if (!q->out_shadow_mmap_offset)
 		return;
@@ -41,8 +43,10 @@ void ring_map(struct ring *ring)
 
 void ring_unmap(struct ring *ring)
 {
-	munmap((void *)ring->sq, ring->q.out_sq_mmap_length);
-	munmap((void *)ring->cq, ring->q.out_cq_mmap_length);
+	if (!ring->q.sq_mem_id)
+		munmap((void *)ring->sq, ring->q.out_sq_mmap_length);
+	if (!ring->q.cq_mem_id)
+		munmap((void *)ring->cq, ring->q.out_cq_mmap_length);
 	munmap(ring->db, PAGE);
 	if (ring->shadow) {
 		munmap(ring->shadow, PAGE);
@@ -54,6 +58,31 @@ void ring_open(struct ring *ring, int fd, uint32_t depth)
 {
 	ASSERT_EQ(0, ring_create(ring, fd, depth));
 	ring_map(ring);
+}
+
+int ring_create_in(struct ring *ring, int fd, uint32_t depth, const struct dma *sq,
+		   const struct dma *cq)
+{
+	int err;
+
+	memset(ring, 0, sizeof(*ring));
+	ring->fd = fd;
+	ring->q.size = sizeof(ring->q);
+	ring->q.depth = depth;
+	ring->cq_phase = 1;
+	if (sq) {
+		ring->q.sq_mem_id = sq->id;
+		ring->sq = (struct sqe *)sq->va;
+	}
+	if (cq) {
+		ring->q.cq_mem_id = cq->id;
+		ring->cq = (struct cqe *)cq->va;
+		memset(cq->va, 0, depth * sizeof(struct cqe));
+	}
+	err = homi_call(fd, HOMI_QUEUE_CREATE, &ring->q);
+	if (!err)
+		ring_map(ring);
+	return err;
 }
 
 int ring_destroy(struct ring *ring)

@@ -59,6 +59,10 @@ int ring_create(struct ring *ring, int fd, uint32_t depth);
 void ring_map(struct ring *ring);
 void ring_unmap(struct ring *ring);
 void ring_open(struct ring *ring, int fd, uint32_t depth);
+struct dma;
+/* With the rings at the start of MEMs, or in the kernel's memory (NULL); 0 or -errno */
+int ring_create_in(struct ring *ring, int fd, uint32_t depth, const struct dma *sq,
+		   const struct dma *cq);
 int ring_destroy(struct ring *ring);
 /* In place, with the mappings that there are; 0 or -errno */
 int ring_recreate(struct ring *ring);

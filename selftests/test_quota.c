@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
 #include "harness.h"
 #include "ring.h"
@@ -52,19 +51,6 @@ static void expect_account(unsigned int uid, unsigned int queues, unsigned int p
 	ASSERT_EQ(pages, a.pages);
 }
 
-static void set_resource(bool on)
-{
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	ASSERT(!syscall(SYS_capget, &head, data));
-	if (on)
-		data[0].effective |= 1u << CAP_SYS_RESOURCE;
-	else
-		data[0].effective &= ~(1u << CAP_SYS_RESOURCE);
-	ASSERT(!syscall(SYS_capset, &head, data));
-}
-
 static char *memory;
 
 static int pin(int fd, size_t length, uint32_t *id)
@@ -78,7 +64,7 @@ static int begin(void)
 	ASSERT(memory != MAP_FAILED);
 	memset(memory, 1, 4 * MIB);
 	expect_account(0, 0, 0);
-	set_resource(false);
+	set_cap(CAP_SYS_RESOURCE, false);
 	return homi_open();
 }
 
@@ -125,10 +111,10 @@ TEST(privileged)
 	int fd = begin();
 
 	set_quotas(0, 1);
-	set_resource(true);
+	set_cap(CAP_SYS_RESOURCE, true);
 	ASSERT_EQ(0, pin(fd, 2 * MIB, &id));
 	expect_account(0, 0, 512);
-	set_resource(false);
+	set_cap(CAP_SYS_RESOURCE, false);
 	ASSERT_EQ(-EDQUOT, pin(fd, PAGE, &other));
 	ASSERT_EQ(0, destroy(fd, id));
 	ASSERT_EQ(0, pin(fd, PAGE, &other));

@@ -44,9 +44,9 @@
  *  - ENOMEM: out of memory
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
- *  - EAGAIN: the controller is resetting, a recall is deleting the queues of
- *    this open file, an EXTENT to write to is ending, or the wanted file is held
- *    by a conflicting user; try again later
+ *  - EAGAIN: the controller is resetting, the queues of this open file are being
+ *    deleted (by a recall, or for who takes a dma-buf back), an EXTENT to write to
+ *    is ending, or the wanted file is held by a conflicting user; try again later
  *  - EBUSY: the object is in use by another object or mapping
  *  - EMSGSIZE: the buffer is too small; the needed count was written back
  *  - EOPNOTSUPP: known, but not possible here; out_reason says why where the
@@ -64,6 +64,7 @@ enum {
 	HOMI_CMD_NS_INFO = 0x81,
 	HOMI_CMD_MEM_REGISTER = 0x82,
 	HOMI_CMD_MEM_SEGMENTS = 0x83,
+	HOMI_CMD_MEM_INFO = 0x84,
 	HOMI_CMD_QUEUE_CREATE = 0x85,
 	HOMI_CMD_QUEUE_RECREATE = 0x86,
 	HOMI_CMD_QUEUE_INFO = 0x87,
@@ -115,6 +116,14 @@ enum homi_reason {
 	HOMI_REASON_OPEN = 31,		/* EAGAIN: somebody has the file open */
 	HOMI_REASON_HOLE = 32,		/* a hole, or blocks that were never written */
 	HOMI_REASON_SHARED = 33,	/* blocks that another file has too */
+	/* why memory is refused (struct homi_mem_register.out_reason) */
+	HOMI_REASON_BOUNCED = 48,	/* the function would get copies */
+	HOMI_REASON_PIECES = 49,	/* pieces not aligned to the controller's page size */
+	HOMI_REASON_ATTACH = 50,	/* the exporter does not share it with this function */
+	HOMI_REASON_PIN = 51,		/* the exporter does not keep it in place */
+	HOMI_REASON_MAP = 52,		/* the exporter does not map it for this function */
+	HOMI_REASON_NOT_BAR = 53,	/* HOMI_MEM_BAR, and it is somewhere else */
+	HOMI_REASON_FILE_PAGES = 54,	/* pages of a file system's file */
 };
 
 /* struct homi_ctrl_info.out_state */
@@ -231,41 +240,60 @@ struct homi_ns_info {
 /* struct homi_mem_register.flags */
 enum {
 	HOMI_MEM_WRITE = 1 << 0,	/* the controller may write to it (NVMe Read) */
+	HOMI_MEM_BAR = 1 << 1,		/* a dma-buf that is not in a device's BAR is refused */
 };
 
-/* struct homi_mem_register.type */
 enum homi_mem_type {
-	HOMI_MEM_USER = 1,
+	HOMI_MEM_USER = 1,	/* pages of the caller */
+	HOMI_MEM_DMABUF = 2,	/* a dma-buf, of a GPU say */
 };
 
 /**
  * struct homi_mem_register - ioctl(HOMI_MEM_REGISTER)
  * @size: sizeof(struct homi_mem_register)
- * @flags: 0 or HOMI_MEM_WRITE
- * @type: HOMI_MEM_USER
- * @__reserved: must be 0
- * @addr: start of the range in the caller's address space; a multiple of the
- *	system's page size
+ * @flags: HOMI_MEM_* bits
+ * @type: enum homi_mem_type
+ * @fd: the dma-buf; 0 with HOMI_MEM_USER
+ * @addr: start of the range in the caller's address space, or bytes from the
+ *	start of the dma-buf; a multiple of the system's page size
  * @length: bytes, a multiple of the system's page size, at least one page
  * @out_mem_id: the new MEM
  * @out_segments: number of records that MEM_SEGMENTS gives
+ * @out_placement: enum homi_placement, as in MEM_INFO
+ * @out_reason: enum homi_reason, also when the call fails with EOPNOTSUPP
  *
- * Pins the pages and maps them for DMA by this NVMe function until the MEM is
- * destroyed. Pages of anonymous memory, memfd, tmpfs and hugetlbfs. Counted
- * against RLIMIT_MEMLOCK (ENOMEM) unless CAP_IPC_LOCK. Pages that the kernel
- * would have to bounce are refused with EOPNOTSUPP. Without HOMI_MEM_WRITE the
- * DMA mapping is read-only for the controller where an IOMMU translates; with
- * it, a range that the caller may not write gives EFAULT. Needs no privilege.
+ * HOMI_MEM_USER pins the pages and maps them for DMA by this NVMe function until
+ * the MEM is destroyed. Pages of anonymous memory, memfd, tmpfs and hugetlbfs.
+ * Counted against RLIMIT_MEMLOCK (ENOMEM) unless CAP_IPC_LOCK. Pages that the
+ * kernel would have to bounce are refused with EOPNOTSUPP. Without
+ * HOMI_MEM_WRITE the DMA mapping is read-only for the controller where an IOMMU
+ * translates; with it, a range that the caller may not write gives EFAULT.
+ *
+ * HOMI_MEM_DMABUF attaches the function to the dma-buf, peer to peer, has the
+ * exporter keep it in place if it can, and maps it. MEM_INFO tells where it then
+ * is: an exporter may have moved it to host memory for that. When the exporter
+ * moves it all the same, or takes it back, the MEM is HOMI_MEM_REVOKED and its
+ * eventfd (EVENT_BIND) is signalled; all queues of this open file are deleted
+ * (HOMI_QUEUE_REVOKED), and then the function lets go of it; a fence in the
+ * dma-buf's reservation object tells the exporter when. EBADF: @fd is not open;
+ * EINVAL: it is no dma-buf, or the range is not within it; EPERM: HOMI_MEM_WRITE,
+ * and @fd is not open for writing; ESTALE: moved or taken back meanwhile; EINTR: a
+ * signal came while the exporter was still moving it. Without
+ * HOMI_MEM_WRITE the mapping may still let the controller write, before 6.13 and
+ * from exporters that can't move. The whole dma-buf counts against the quota of
+ * pinned memory. Needs no privilege.
  */
 struct homi_mem_register {
 	__u32 size;
 	__u32 flags;
 	__u32 type;
-	__u32 __reserved;
+	__s32 fd;
 	__aligned_u64 addr;
 	__aligned_u64 length;
 	__u32 out_mem_id;
 	__u32 out_segments;
+	__u32 out_placement;
+	__u32 out_reason;
 };
 
 #define HOMI_MEM_REGISTER _IO(HOMI_TYPE, HOMI_CMD_MEM_REGISTER)
@@ -291,7 +319,7 @@ struct homi_segment {
  *	also when the call fails with EMSGSIZE
  * @segments: user address of an array of struct homi_segment
  *
- * Needs no privilege.
+ * ESTALE: the memory was revoked. Needs no privilege.
  */
 struct homi_mem_segments {
 	__u32 size;
@@ -302,6 +330,72 @@ struct homi_mem_segments {
 };
 
 #define HOMI_MEM_SEGMENTS _IO(HOMI_TYPE, HOMI_CMD_MEM_SEGMENTS)
+
+/* struct homi_mem_info.out_state */
+enum homi_mem_state {
+	HOMI_MEM_MAPPED = 1,
+	HOMI_MEM_REVOKED = 2,	/* the exporter moved it, or took it back */
+	HOMI_MEM_GONE = 3,	/* as the controller is */
+};
+
+/* struct homi_mem_info.out_placement */
+enum homi_placement {
+	HOMI_PLACEMENT_HOST = 1,	/* the system's memory */
+	HOMI_PLACEMENT_BAR = 2,		/* one BAR of one device */
+	HOMI_PLACEMENT_OTHER = 3,	/* neither, or not all in one place */
+};
+
+/* struct homi_mem_info.out_path: from this function to the device of the BAR */
+enum homi_path {
+	HOMI_PATH_NONE = 0,	/* not in a BAR */
+	HOMI_PATH_SELF = 1,	/* its own BAR */
+	HOMI_PATH_SWITCH = 2,	/* below one bridge or switch */
+	HOMI_PATH_ROOT = 3,	/* through the root complex, if that lets it pass */
+};
+
+/* struct homi_mem_info.out_features */
+enum {
+	HOMI_MEM_PINNED = 1 << 0,	/* user pages, or the exporter has a way to pin, and did */
+};
+
+/**
+ * struct homi_mem_info - ioctl(HOMI_MEM_INFO)
+ * @size: sizeof(struct homi_mem_info)
+ * @flags: must be 0
+ * @mem_id: a MEM
+ * @out_type: enum homi_mem_type
+ * @out_state: enum homi_mem_state
+ * @out_placement: enum homi_placement
+ * @out_length: bytes
+ * @out_device: with HOMI_PLACEMENT_BAR the PCI address of the device: domain << 16
+ *	| bus << 8 | device << 3 | function
+ * @out_bar: likewise, number of the BAR
+ * @out_path: enum homi_path
+ * @out_distance: bridges on that way, ports of switches counted each
+ * @out_features: HOMI_MEM_* bits
+ * @out_exporter: name of the exporter of a dma-buf, NUL-terminated, maybe cut
+ *
+ * Where the memory is was found out when it was registered, from the addresses
+ * that the function got, not from what an exporter says. Works on revoked
+ * memory and after removal too. Needs no privilege.
+ */
+struct homi_mem_info {
+	__u32 size;
+	__u32 flags;
+	__u32 mem_id;
+	__u32 out_type;
+	__u32 out_state;
+	__u32 out_placement;
+	__aligned_u64 out_length;
+	__aligned_u64 out_device;
+	__u32 out_bar;
+	__u32 out_path;
+	__u32 out_distance;
+	__u32 out_features;
+	__u8 out_exporter[32];
+};
+
+#define HOMI_MEM_INFO _IO(HOMI_TYPE, HOMI_CMD_MEM_INFO)
 
 /**
  * struct homi_queue_create - ioctl(HOMI_QUEUE_CREATE)
@@ -329,6 +423,11 @@ struct homi_mem_segments {
  *	the submission queue
  * @out_cq_shadow_offset: likewise for the completion queue
  * @out_generation: generation (homi_ctrl_info.out_generation) it was made in
+ * @sq_mem_id: a MEM to hold the submission ring, or 0: the kernel allocates it
+ * @cq_mem_id: likewise for the completion ring; a MEM with HOMI_MEM_WRITE
+ * @sq_offset: bytes from the start of that MEM, a multiple of
+ *	homi_ctrl_info.out_page_size; 0 if there is none
+ * @cq_offset: likewise
  *
  * Needs CAP_SYS_RAWIO: who writes submission entries can name any block and any
  * address that the function reaches, and the doorbell page holds the doorbells
@@ -348,6 +447,12 @@ struct homi_mem_segments {
  * lent to nobody until all its mappings are gone. After removal of the
  * controller (HOMI_QUEUE_GONE) an access to a ring is SIGBUS too; the other
  * pages are replaced as by a reset.
+ *
+ * A ring may lie in a MEM of this open file, device memory for example, where it
+ * has to be in one segment. It has no mapping then (its length and cookie are 0),
+ * and the caller zeroes a completion ring before it creates the queue. The MEM
+ * can't be destroyed while the queue is live. EINVAL: the ring does not fit there;
+ * ENOENT: there is no such MEM; ESTALE: the MEM was revoked.
  */
 struct homi_queue_create {
 	__u32 size;
@@ -368,6 +473,10 @@ struct homi_queue_create {
 	__u32 out_sq_shadow_offset;
 	__u32 out_cq_shadow_offset;
 	__aligned_u64 out_generation;
+	__u32 sq_mem_id;
+	__u32 cq_mem_id;
+	__aligned_u64 sq_offset;
+	__aligned_u64 cq_offset;
 };
 
 #define HOMI_QUEUE_CREATE _IO(HOMI_TYPE, HOMI_CMD_QUEUE_CREATE)
@@ -387,8 +496,9 @@ struct homi_queue_create {
  *
  * Makes the queue anew in place once the controller is live: queue identifier,
  * rings, DMA addresses and mappings stay as they are, and mapped doorbells lead
- * to the controller again. Both rings are zeroed: indices start at 0, the phase
- * tag of new completions is 1. Commands that were in flight are lost and may or
+ * to the controller again. Both rings are zeroed (one in a MEM by the caller,
+ * before this): indices start at 0, the phase tag of new completions is 1. ESTALE
+ * if a ring's MEM was revoked or destroyed. Commands that were in flight are lost and may or
  * may not have been executed; none is executed after this returns. The caller
  * must not touch the rings meanwhile.
  *
@@ -416,7 +526,7 @@ struct homi_queue_recreate {
 enum homi_queue_state {
 	HOMI_QUEUE_LIVE = 1,
 	HOMI_QUEUE_LOST = 2,	/* by a reset; see HOMI_QUEUE_RECREATE */
-	HOMI_QUEUE_REVOKED = 3,	/* deleted by homi: recall without an answer */
+	HOMI_QUEUE_REVOKED = 3,	/* deleted by homi: an unanswered recall, a dma-buf taken back */
 	HOMI_QUEUE_GONE = 4,	/* the controller was removed */
 };
 
@@ -448,7 +558,7 @@ struct homi_queue_info {
  * struct homi_event_bind - ioctl(HOMI_EVENT_BIND)
  * @size: sizeof(struct homi_event_bind)
  * @flags: must be 0
- * @id: a QUEUE, an EXTENT, or 0 for the open file
+ * @id: a QUEUE, an EXTENT, a SET, a MEM of a dma-buf, or 0 for the open file
  * @eventfd: an eventfd, or -1 for none; takes the place of the one bound before
  *
  * The eventfd is signalled (its count goes up by one)
@@ -456,14 +566,15 @@ struct homi_queue_info {
  *  - for a QUEUE when it leaves HOMI_QUEUE_LIVE, but not by DESTROY;
  *  - for an EXTENT when its table's state changes, which is when it is recalled
  *    and when it is revoked, but not by EXTENT_ACK;
+ *  - for a MEM of a dma-buf when it is revoked;
  *  - for the open file when the controller's state changes.
  *
  * and at once if that has happened before (for the open file: if the controller
  * is not live), so that nothing is missed. Look at QUEUE_INFO, the table or
  * CTRL_INFO then. The binding ends with the object; it may be replaced at any
  * time, also when the controller is gone. EBADF: @eventfd is not open; EINVAL:
- * it is no eventfd; EOPNOTSUPP: a MEM, to which nothing happens. Needs no
- * privilege.
+ * it is no eventfd; EOPNOTSUPP: a MEM of user pages, to which nothing happens.
+ * Needs no privilege.
  */
 struct homi_event_bind {
 	__u32 size;
@@ -763,7 +874,7 @@ struct homi_reserve {
  * struct homi_destroy - ioctl(HOMI_DESTROY)
  * @size: sizeof(struct homi_destroy)
  * @flags: must be 0
- * @id: a QUEUE, MEM or EXTENT
+ * @id: a QUEUE, MEM, EXTENT or SET
  * @__reserved: must be 0
  *
  * A QUEUE is deleted at the controller (SQ, then CQ) before the call returns;

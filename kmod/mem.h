@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HOMI_MEM_H
+#define _HOMI_MEM_H
+
+#include <linux/dma-direction.h>
+#include <linux/scatterlist.h>
+
+#include "homi.h"
+
+struct iommu_domain;
+
+/**
+ * struct homi_mem_where - where memory is, by the addresses the function uses
+ * @placement: enum homi_placement
+ * @device: domain << 16 | bus << 8 | devfn, with HOMI_PLACEMENT_BAR
+ * @bar: its number, likewise
+ * @path: enum homi_path
+ * @distance: bridges on it
+ */
+struct homi_mem_where {
+	u32 placement;
+	u64 device;
+	u32 bar;
+	u32 path;
+	u32 distance;
+};
+
+/**
+ * struct homi_mem - what all MEMs have; first member of both kinds
+ * @obj: head
+ * @type: enum homi_mem_type
+ * @dir: DMA_BIDIRECTIONAL if the controller may write, else DMA_TO_DEVICE
+ * @length: bytes, a multiple of PAGE_SIZE
+ * @segments: the answer to MEM_SEGMENTS; constant once mapped, kept after the
+ *	mapping is gone
+ * @nr_segments: records in it
+ * @where: constant once mapped
+ * @mapped: the function reaches it; guarded by the lock that its kind has for
+ *	that, read without
+ * @revoked: the exporter wants it back; set once
+ */
+struct homi_mem {
+	struct homi_object obj;
+	u32 type;
+	enum dma_data_direction dir;
+	u64 length;
+	struct homi_segment *segments;
+	u32 nr_segments;
+	struct homi_mem_where where;
+	bool mapped;
+	bool revoked;
+};
+
+static inline struct homi_mem *to_mem(struct homi_object *obj)
+{
+	return container_of(obj, struct homi_mem, obj);
+}
+
+/* mem.c */
+int homi_mem_list(struct homi_mem *mem, struct sg_table *sgt, u64 offset,
+		  u32 page_size);
+struct iommu_domain *homi_mem_domain(struct device *dev);
+bool homi_mem_is_busy(struct homi_object *obj);
+int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma);
+
+/* mem_user.c */
+struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
+			       struct homi_mem_register *cmd);
+
+/* mem_import.c */
+struct homi_mem *homi_mem_import(struct homi_ctx *ctx,
+				 struct homi_mem_register *cmd);
+const char *homi_import_name(struct homi_mem *mem, bool *pinned);
+
+/* mem_where.c */
+void homi_mem_where(struct homi_mem *mem, struct pci_dev *pdev);
+
+#endif /* _HOMI_MEM_H */

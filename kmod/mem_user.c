@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * MEM of user pages: pinned, and mapped for DMA by the function.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/iommu.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/scatterlist.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+
+#include "mem.h"
+
+/* The page array is one allocation, which may not be larger than this. */
+#define HOMI_MEM_MAX_PAGES	(INT_MAX / sizeof(struct page *))
+/* Between two looks for a fatal signal. */
+#define HOMI_MEM_PIN_PAGES	4096
+
+/* What would need a sync is refused, so there is nothing to copy at the end. */
+#define HOMI_MEM_DMA_ATTRS	(DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_NO_WARN)
+
+/**
+ * struct homi_mem_user - a MEM of user pages
+ * @mem: must be first; @mapped is guarded by ctrl->dma_lock
+ * @mm: whose locked_vm counts @nr_pages; holds mm_count
+ * @pages: all pages, in order
+ * @nr_pages: length of the MEM
+ * @pinned: how many of @pages are pinned; all of them once registered
+ * @sgt: @pages for the DMA API
+ *
+ * Nothing that waits for I/O is done under dma_lock: pages are pinned before
+ * the object can be found, and unpinned when nobody has it any more.
+ */
+struct homi_mem_user {
+	struct homi_mem mem;
+	struct mm_struct *mm;
+	struct page **pages;
+	unsigned long nr_pages;
+	unsigned long pinned;
+	struct sg_table sgt;
+};
+
+static struct homi_mem_user *to_user(struct homi_object *obj)
+{
+	return container_of(to_mem(obj), struct homi_mem_user, mem);
+}
+
+/* --- pages --- */
+
+/* RCU keeps the inode of a page that is truncated meanwhile. */
+static bool homi_folio_is_shmem(struct folio *folio)
+{
+	struct address_space *mapping;
+	bool shmem;
+
+	rcu_read_lock();
+	mapping = folio_mapping(folio);
+	shmem = mapping && shmem_mapping(mapping);
+	rcu_read_unlock();
+	return shmem;
+}
+
+/*
+ * Files of real file systems are out: writes to their pages behind the file
+ * system's back corrupt it, and kernels before 6.5 let them be pinned.
+ */
+static int homi_mem_user_check_pages(struct page **pages, unsigned long nr)
+{
+	struct folio *folio, *good = NULL;
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		folio = page_folio(pages[i]);
+		if (folio == good)
+			continue;
+		if (!folio_test_anon(folio) && !PageHuge(pages[i]) &&
+		    !homi_folio_is_shmem(folio))
+			return -EOPNOTSUPP;
+		good = folio;
+	}
+	return 0;
+}
+
+static int homi_mem_user_pin(struct homi_mem_user *user, unsigned long addr)
+{
+	unsigned int flags = FOLL_LONGTERM;
+	int ret;
+
+	if (user->mem.dir == DMA_BIDIRECTIONAL)
+		flags |= FOLL_WRITE;
+	while (user->pinned < user->nr_pages) {
+		struct page **pages = user->pages + user->pinned;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		ret = homi_compat_pin(addr + (user->pinned << PAGE_SHIFT),
+				      min_t(unsigned long,
+					    user->nr_pages - user->pinned,
+					    HOMI_MEM_PIN_PAGES), flags, pages);
+		if (ret <= 0)
+			return ret ? ret : -EFAULT;
+		user->pinned += ret;
+		ret = homi_mem_user_check_pages(pages, ret);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* The pages; their mapping is gone. Takes the mmap_lock of whose they are. */
+static void homi_mem_user_unpin(struct homi_mem_user *user)
+{
+	unpin_user_pages_dirty_lock(user->pages, user->pinned,
+				    user->mem.dir == DMA_BIDIRECTIONAL);
+	account_locked_vm(user->mm, user->nr_pages, false);
+	mmdrop(user->mm);
+}
+
+/* The rest */
+static void homi_mem_user_release(struct homi_mem_user *user)
+{
+	sg_free_table(&user->sgt);
+	kvfree(user->mem.segments);
+	kvfree(user->pages);
+	kfree(user);
+}
+
+static int homi_mem_user_fill(struct homi_mem_user *user, struct device *dev,
+			      unsigned long addr)
+{
+	int ret;
+
+	user->pages = kvmalloc_array(user->nr_pages, sizeof(*user->pages),
+				     GFP_KERNEL_ACCOUNT);
+	if (!user->pages)
+		return -ENOMEM;
+	ret = homi_mem_user_pin(user, addr);
+	if (ret)
+		return ret;
+	ret = sg_alloc_table_from_pages_segment(&user->sgt, user->pages,
+						user->nr_pages, 0,
+						user->nr_pages << PAGE_SHIFT,
+						dma_get_max_seg_size(dev),
+						GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret;
+	/* The DMA mapping may join entries, never split one. */
+	user->mem.segments = kvmalloc_array(user->sgt.orig_nents,
+					    sizeof(*user->mem.segments),
+					    GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	return user->mem.segments ? 0 : -ENOMEM;
+}
+
+/* A MEM with its pages, not mapped and not an object yet. */
+static struct homi_mem_user *homi_mem_user_alloc(struct homi_mem_register *cmd,
+						 struct device *dev)
+{
+	struct homi_mem_user *user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	user->mem.type = HOMI_MEM_USER;
+	user->mem.length = cmd->length;
+	user->mem.dir = cmd->flags & HOMI_MEM_WRITE ? DMA_BIDIRECTIONAL :
+						      DMA_TO_DEVICE;
+	user->nr_pages = cmd->length >> PAGE_SHIFT;
+	ret = account_locked_vm(current->mm, user->nr_pages, true);
+	if (ret) {
+		kfree(user);
+		return ERR_PTR(ret);
+	}
+	user->mm = current->mm;
+	mmgrab(user->mm);
+	ret = homi_mem_user_fill(user, dev, cmd->addr);
+	if (ret) {
+		homi_mem_user_unpin(user);
+		homi_mem_user_release(user);
+		return ERR_PTR(ret);
+	}
+	return user;
+}
+
+/* --- DMA --- */
+
+static void homi_mem_user_unmap(struct homi_mem_user *user)
+{
+	struct homi_ctrl *ctrl = user->mem.obj.ctx->ctrl;
+
+	lockdep_assert_held(&ctrl->dma_lock);
+	if (!user->mem.mapped)
+		return;
+	dma_unmap_sgtable(&ctrl->nvme.pdev->dev, &user->sgt, user->mem.dir,
+			  HOMI_MEM_DMA_ATTRS);
+	WRITE_ONCE(user->mem.mapped, false);
+}
+
+/*
+ * Does the function reach the pages themselves, not copies? Behind an IOMMU
+ * dma_need_sync() can't tell: before 6.10 it always says yes, later it speaks
+ * for all that the device ever mapped. There the page tables are asked.
+ */
+static bool homi_mem_user_is_direct(struct homi_mem_user *user, struct device *dev)
+{
+	struct iommu_domain *domain = homi_mem_domain(dev);
+	struct scatterlist *sg;
+	unsigned long page = 0;
+	u64 off;
+	int i;
+
+	if (!dev_is_dma_coherent(dev))
+		return false;
+	for_each_sgtable_dma_sg(&user->sgt, sg, i) {
+		if (!domain) {
+			if (dma_need_sync(dev, sg_dma_address(sg)))
+				return false;
+			continue;
+		}
+		for (off = 0; off < sg_dma_len(sg); off += PAGE_SIZE)
+			if (page >= user->nr_pages ||
+			    iommu_iova_to_phys(domain, sg_dma_address(sg) +
+					       off) !=
+			    page_to_phys(user->pages[page++]))
+				return false;
+	}
+	return true;
+}
+
+static int homi_mem_user_map_locked(struct homi_mem_user *user,
+				    struct homi_ctrl *ctrl, u32 *reason)
+{
+	struct device *dev = &ctrl->nvme.pdev->dev;
+	int ret;
+
+	lockdep_assert_held(&ctrl->dma_lock);
+	if (ctrl->gone)
+		return -ENODEV;
+	ret = dma_map_sgtable(dev, &user->sgt, user->mem.dir, HOMI_MEM_DMA_ATTRS);
+	/* Out of IOVA space; or out of reach, and no bounce buffer fits. */
+	*reason = HOMI_REASON_BOUNCED;
+	if (ret)
+		return ret == -ENOMEM || homi_mem_domain(dev) ? -ENOMEM :
+								-EOPNOTSUPP;
+	WRITE_ONCE(user->mem.mapped, true);
+	*reason = HOMI_REASON_PIECES;
+	ret = homi_mem_list(&user->mem, &user->sgt, 0, ctrl->page_size);
+	if (!ret && !homi_mem_user_is_direct(user, dev)) {
+		*reason = HOMI_REASON_BOUNCED;
+		ret = -EOPNOTSUPP;
+	}
+	if (ret)
+		homi_mem_user_unmap(user);
+	return ret;
+}
+
+/* Also says where it is: pages of processes are in the system's memory. */
+static int homi_mem_user_map(struct homi_mem_user *user, struct homi_ctrl *ctrl,
+			     u32 *reason)
+{
+	int ret;
+
+	mutex_lock(&ctrl->dma_lock);
+	ret = homi_mem_user_map_locked(user, ctrl, reason);
+	mutex_unlock(&ctrl->dma_lock);
+	user->mem.where.placement = HOMI_PLACEMENT_HOST;
+	if (ret != -EOPNOTSUPP)
+		*reason = HOMI_REASON_NONE;
+	return ret;
+}
+
+/* --- the object --- */
+
+static void homi_mem_user_release_dma(struct homi_object *obj)
+{
+	homi_mem_user_unmap(to_user(obj));
+}
+
+/*
+ * Whoever took it out of the table has released its DMA mapping. The last
+ * reference may be a queue's, and go in a munmap() or in a reset.
+ */
+static void homi_mem_user_revoke(struct homi_object *obj)
+{
+	struct homi_mem_user *user = to_user(obj);
+
+	homi_mem_user_unpin(user);
+	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_PAGES, user->nr_pages);
+}
+
+static void homi_mem_user_free(struct homi_object *obj)
+{
+	homi_mem_user_release(to_user(obj));
+}
+
+static const struct homi_object_ops homi_mem_user_ops = {
+	.is_busy = homi_mem_is_busy,
+	.revoke = homi_mem_user_revoke,
+	.release_dma = homi_mem_user_release_dma,
+	.free = homi_mem_user_free,
+};
+
+/**
+ * homi_mem_user - MEM_REGISTER of pages of the caller
+ * @ctx: the open file
+ * @cmd: checked as far as both kinds are alike
+ *
+ * Return: mapped and not published yet, or an ERR_PTR()
+ */
+struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
+			       struct homi_mem_register *cmd)
+{
+	struct homi_ctrl *ctrl = ctx->ctrl;
+	u64 nr_pages = cmd->length >> PAGE_SHIFT;
+	struct homi_mem_user *user;
+	int ret;
+
+	if (nr_pages > HOMI_MEM_MAX_PAGES)
+		return ERR_PTR(-EINVAL);
+	if (cmd->addr + cmd->length > ULONG_MAX)
+		return ERR_PTR(-EFAULT);
+	ret = homi_quota_charge(ctx, HOMI_QUOTA_PAGES, nr_pages);
+	if (ret)
+		return ERR_PTR(ret);
+	user = homi_mem_user_alloc(cmd, &ctrl->nvme.pdev->dev);
+	if (IS_ERR(user)) {
+		ret = PTR_ERR(user);
+		/* The only thing that is said of pages before they are mapped */
+		if (ret == -EOPNOTSUPP)
+			cmd->out_reason = HOMI_REASON_FILE_PAGES;
+		goto err_uncharge;
+	}
+	/* From here on the object is what is charged. */
+	ret = homi_object_reserve(ctx, &user->mem.obj, HOMI_OBJ_MEM,
+				  &homi_mem_user_ops);
+	if (ret) {
+		homi_mem_user_unpin(user);
+		homi_mem_user_release(user);
+		goto err_uncharge;
+	}
+	ret = homi_mem_user_map(user, ctrl, &cmd->out_reason);
+	if (ret) {
+		homi_object_abort(&user->mem.obj);
+		return ERR_PTR(ret);
+	}
+	return &user->mem;
+
+err_uncharge:
+	homi_quota_uncharge(ctx, HOMI_QUOTA_PAGES, nr_pages);
+	return ERR_PTR(ret);
+}
