@@ -11,28 +11,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <homi/homi.h>
+#include "internal.h"
 
 _Static_assert(sizeof(struct homi_seg) == sizeof(struct homi_segment) &&
 	       offsetof(struct homi_seg, dma_addr) == offsetof(struct homi_segment, dma_addr) &&
 	       offsetof(struct homi_seg, length) == offsetof(struct homi_segment, length),
 	       "prp.h takes the kernel's records as they are");
 
-static int call(const struct homi_dev *dev, unsigned long nr, void *cmd)
-{
-	return ioctl(dev->fd, nr, cmd) < 0 ? -errno : 0;
-}
-
-static size_t page_size(void)
-{
-	return (size_t)sysconf(_SC_PAGESIZE);
-}
-
 int homi_get_ctrl_info(const struct homi_dev *dev, struct homi_ctrl_info *info)
 {
 	memset(info, 0, sizeof(*info));
 	info->size = sizeof(*info);
-	return call(dev, HOMI_CTRL_INFO, info);
+	return homi_call(dev, HOMI_CTRL_INFO, info);
 }
 
 int homi_open(struct homi_dev *dev, const char *name)
@@ -68,14 +58,14 @@ int homi_get_ns_info(const struct homi_dev *dev, uint32_t nsid, uint32_t flags,
 	info->size = sizeof(*info);
 	info->flags = flags;
 	info->nsid = nsid;
-	return call(dev, HOMI_NS_INFO, info);
+	return homi_call(dev, HOMI_NS_INFO, info);
 }
 
 int homi_destroy(const struct homi_dev *dev, uint32_t id)
 {
 	struct homi_destroy cmd = { .size = sizeof(cmd), .id = id };
 
-	return call(dev, HOMI_DESTROY, &cmd);
+	return homi_call(dev, HOMI_DESTROY, &cmd);
 }
 
 static int get_segments(const struct homi_dev *dev, struct homi_mem *mem)
@@ -88,26 +78,24 @@ static int get_segments(const struct homi_dev *dev, struct homi_mem *mem)
 	if (!mem->segs)
 		return -ENOMEM;
 	cmd.segments = (uintptr_t)mem->segs;
-	return call(dev, HOMI_MEM_SEGMENTS, &cmd);
+	return homi_call(dev, HOMI_MEM_SEGMENTS, &cmd);
 }
 
-int homi_mem_register(const struct homi_dev *dev, void *addr, uint64_t length,
-		      uint32_t flags, struct homi_mem *mem)
+/* @cmd says of what; @addr is where that is in this process. */
+static int register_mem(const struct homi_dev *dev, struct homi_mem_register *cmd, void *addr,
+			struct homi_mem *mem)
 {
-	struct homi_mem_register cmd = {
-		.size = sizeof(cmd), .flags = flags, .type = HOMI_MEM_USER,
-		.addr = (uintptr_t)addr, .length = length,
-	};
 	int ret;
 
+	cmd->size = sizeof(*cmd);
 	memset(mem, 0, sizeof(*mem));
-	ret = call(dev, HOMI_MEM_REGISTER, &cmd);
+	ret = homi_call(dev, HOMI_MEM_REGISTER, cmd);
 	if (ret)
 		return ret;
 	mem->addr = addr;
-	mem->length = length;
-	mem->id = cmd.out_mem_id;
-	mem->seg_count = cmd.out_segments;
+	mem->length = cmd->length;
+	mem->id = cmd->out_mem_id;
+	mem->seg_count = cmd->out_segments;
 	ret = get_segments(dev, mem);
 	if (!ret)
 		return 0;
@@ -118,10 +106,43 @@ int homi_mem_register(const struct homi_dev *dev, void *addr, uint64_t length,
 	return ret;
 }
 
+int homi_mem_register(const struct homi_dev *dev, void *addr, uint64_t length,
+		      uint32_t flags, struct homi_mem *mem)
+{
+	struct homi_mem_register cmd = {
+		.flags = flags, .type = HOMI_MEM_USER, .addr = (uintptr_t)addr, .length = length,
+	};
+
+	return register_mem(dev, &cmd, addr, mem);
+}
+
+int homi_mem_import(const struct homi_dev *dev, int dmabuf, uint64_t offset, uint64_t length,
+		    uint32_t flags, void *addr, struct homi_mem *mem, uint32_t *reason)
+{
+	struct homi_mem_register cmd = {
+		.flags = flags, .type = HOMI_MEM_DMABUF, .fd = dmabuf, .addr = offset,
+		.length = length,
+	};
+	int ret = register_mem(dev, &cmd, addr, mem);
+
+	if (reason)
+		*reason = cmd.out_reason;
+	return ret;
+}
+
+int homi_get_mem_info(const struct homi_dev *dev, const struct homi_mem *mem,
+		      struct homi_mem_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+	info->mem_id = mem->id;
+	return homi_call(dev, HOMI_MEM_INFO, info);
+}
+
 int homi_mem_alloc(const struct homi_dev *dev, uint64_t length, uint32_t flags,
 		   struct homi_mem *mem)
 {
-	uint64_t mask = page_size() - 1;
+	uint64_t mask = homi_page_size() - 1;
 	void *addr;
 	int ret;
 
@@ -155,7 +176,7 @@ int homi_mem_release(const struct homi_dev *dev, struct homi_mem *mem)
 	return 0;
 }
 
-static int map_region(const struct homi_dev *dev, uint64_t offset, uint64_t length, int prot,
+int homi_map_region(const struct homi_dev *dev, uint64_t offset, uint64_t length, int prot,
 		      void **addr)
 {
 	void *at = mmap(NULL, length, prot, MAP_SHARED, dev->fd, (off_t)offset);
@@ -166,178 +187,24 @@ static int map_region(const struct homi_dev *dev, uint64_t offset, uint64_t leng
 	return 0;
 }
 
-static void unmap_region(void *addr, uint64_t length)
+void homi_unmap_region(void *addr, uint64_t length)
 {
 	if (addr)
 		munmap(addr, length);
-}
-
-static int map_queue(const struct homi_dev *dev, struct homi_queue *queue)
-{
-	const struct homi_queue_create *c = &queue->create;
-	int prot = PROT_READ | PROT_WRITE;
-	size_t page = page_size();
-	int ret;
-
-	ret = map_region(dev, c->out_sq_mmap_offset, c->out_sq_mmap_length, prot, &queue->sq);
-	if (!ret)
-		ret = map_region(dev, c->out_cq_mmap_offset, c->out_cq_mmap_length, prot,
-				 &queue->cq);
-	if (!ret)
-		ret = map_region(dev, c->out_db_mmap_offset, page, prot, &queue->db);
-	if (!ret && c->out_shadow_mmap_offset)
-		ret = map_region(dev, c->out_shadow_mmap_offset, page, prot, &queue->shadow);
-	if (!ret && c->out_shadow_mmap_offset)
-		ret = map_region(dev, c->out_event_mmap_offset, page, prot, &queue->event);
-	return ret;
-}
-
-static volatile uint32_t *word_at(void *page, uint32_t offset)
-{
-	return page ? (volatile uint32_t *)((char *)page + offset) : NULL;
-}
-
-static int init_ring(struct homi_queue *queue)
-{
-	const struct homi_queue_create *c = &queue->create;
-	struct homi_ring_config config = {
-		.sq = queue->sq,
-		.cq = queue->cq,
-		.sq_doorbell = word_at(queue->db, c->out_sq_db_offset),
-		.cq_doorbell = word_at(queue->db, c->out_cq_db_offset),
-		.sq_shadow = word_at(queue->shadow, c->out_sq_shadow_offset),
-		.sq_event = word_at(queue->event, c->out_sq_shadow_offset),
-		.cq_shadow = word_at(queue->shadow, c->out_cq_shadow_offset),
-		.cq_event = word_at(queue->event, c->out_cq_shadow_offset),
-		.depth = c->depth,
-	};
-
-	config.users = queue->book;
-	config.free_cids = (uint16_t *)(config.users + c->depth - 1);
-	return homi_ring_init(&queue->ring, &config) ? -EINVAL : 0;
-}
-
-static void unmap_queue(struct homi_queue *queue)
-{
-	const struct homi_queue_create *c = &queue->create;
-	size_t page = page_size();
-
-	unmap_region(queue->sq, c->out_sq_mmap_length);
-	unmap_region(queue->cq, c->out_cq_mmap_length);
-	unmap_region(queue->db, page);
-	unmap_region(queue->shadow, page);
-	unmap_region(queue->event, page);
-	free(queue->book);
-}
-
-int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queue *queue)
-{
-	int ret;
-
-	memset(queue, 0, sizeof(*queue));
-	queue->create.size = sizeof(queue->create);
-	queue->create.depth = depth;
-	ret = call(dev, HOMI_QUEUE_CREATE, &queue->create);
-	if (ret)
-		return ret;
-	queue->book = calloc(depth - 1, sizeof(uint64_t) + sizeof(uint16_t));
-	ret = queue->book ? map_queue(dev, queue) : -ENOMEM;
-	if (!ret)
-		ret = init_ring(queue);
-	if (ret)
-		homi_queue_close(dev, queue);
-	return ret;
-}
-
-/* Stock may come back from a reset with shadow doorbells, or without. */
-static int remap_shadow(const struct homi_dev *dev, struct homi_queue *queue)
-{
-	const struct homi_queue_create *c = &queue->create;
-	int prot = PROT_READ | PROT_WRITE;
-	size_t page = page_size();
-	int ret;
-
-	if (!c->out_shadow_mmap_offset) {
-		unmap_region(queue->shadow, page);
-		unmap_region(queue->event, page);
-		queue->shadow = NULL;
-		queue->event = NULL;
-		return 0;
-	}
-	if (queue->shadow)
-		return 0;
-	ret = map_region(dev, c->out_shadow_mmap_offset, page, prot, &queue->shadow);
-	if (!ret)
-		ret = map_region(dev, c->out_event_mmap_offset, page, prot, &queue->event);
-	return ret;
-}
-
-int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue)
-{
-	struct homi_queue_create *c = &queue->create;
-	struct homi_queue_recreate cmd = {
-		.size = sizeof(cmd), .queue_id = c->out_queue_id, .depth = c->depth,
-	};
-	int ret = call(dev, HOMI_QUEUE_RECREATE, &cmd);
-
-	if (ret)
-		return ret;
-	c->out_generation = cmd.out_generation;
-	c->out_shadow_mmap_offset = cmd.out_shadow_mmap_offset;
-	c->out_event_mmap_offset = cmd.out_event_mmap_offset;
-	c->out_sq_shadow_offset = cmd.out_sq_shadow_offset;
-	c->out_cq_shadow_offset = cmd.out_cq_shadow_offset;
-	ret = remap_shadow(dev, queue);
-	return ret ? ret : init_ring(queue);
 }
 
 int homi_event_bind(const struct homi_dev *dev, uint32_t id, int eventfd)
 {
 	struct homi_event_bind cmd = { .size = sizeof(cmd), .id = id, .eventfd = eventfd };
 
-	return call(dev, HOMI_EVENT_BIND, &cmd);
-}
-
-int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue)
-{
-	int ret = homi_destroy(dev, queue->create.out_queue_id);
-
-	unmap_queue(queue);
-	memset(queue, 0, sizeof(*queue));
-	return ret;
-}
-
-int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
-			struct homi_queue_info *info)
-{
-	memset(info, 0, sizeof(*info));
-	info->size = sizeof(*info);
-	info->queue_id = queue_id;
-	return call(dev, HOMI_QUEUE_INFO, info);
-}
-
-int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue)
-{
-	struct homi_queue_info info;
-	int ret = homi_get_queue_info(dev, queue->create.out_queue_id, &info);
-
-	if (ret)
-		return ret;
-	switch (info.out_state) {
-	case HOMI_QUEUE_LIVE:
-		return 0;
-	case HOMI_QUEUE_GONE:
-		return -ENODEV;
-	default:
-		return -ESTALE;
-	}
+	return homi_call(dev, HOMI_EVENT_BIND, &cmd);
 }
 
 /* What was made just now, to be read; it is destroyed again if it can't be mapped. */
 static int map_made(const struct homi_dev *dev, uint32_t id, uint64_t offset, uint64_t length,
 		    void **addr)
 {
-	int ret = map_region(dev, offset, length, PROT_READ, addr);
+	int ret = homi_map_region(dev, offset, length, PROT_READ, addr);
 
 	if (ret)
 		homi_destroy(dev, id);
@@ -354,7 +221,7 @@ static int open_extents(const struct homi_dev *dev, uint32_t flags, int fd, uint
 	int ret;
 
 	memset(extents, 0, sizeof(*extents));
-	ret = call(dev, HOMI_EXTENT_RESOLVE, &cmd);
+	ret = homi_call(dev, HOMI_EXTENT_RESOLVE, &cmd);
 	if (reason)
 		*reason = ret && ret != -EOPNOTSUPP && ret != -EAGAIN ? 0 : cmd.out_reason;
 	if (ret)
@@ -387,7 +254,7 @@ int homi_extents_ack(const struct homi_dev *dev, const struct homi_extents *exte
 	/* No later than what is acknowledged: a generation that is newer is refused. */
 	if (homi_extent_get_state(extents->table) == HOMI_EXTENT_RECALLED)
 		cmd.generation = __atomic_load_n(&extents->table->generation, __ATOMIC_RELAXED);
-	return call(dev, HOMI_EXTENT_ACK, &cmd);
+	return homi_call(dev, HOMI_EXTENT_ACK, &cmd);
 }
 
 int homi_extents_close(const struct homi_dev *dev, struct homi_extents *extents)
@@ -436,7 +303,7 @@ int homi_set_open(const struct homi_dev *dev, int dirfd, const char *const *name
 		return -ENOMEM;
 	cmd.names = (uintptr_t)all;
 	cmd.names_length = length;
-	ret = call(dev, HOMI_RESOLVE_SET, &cmd);
+	ret = homi_call(dev, HOMI_RESOLVE_SET, &cmd);
 	free(all);
 	if (ret)
 		return ret;
@@ -473,7 +340,7 @@ int homi_set_close(const struct homi_dev *dev, struct homi_set *set)
 int homi_reserve(const struct homi_dev *dev, uint32_t count, struct homi_reserve *answer)
 {
 	struct homi_reserve cmd = { .size = sizeof(cmd), .count = count };
-	int ret = call(dev, HOMI_RESERVE, &cmd);
+	int ret = homi_call(dev, HOMI_RESERVE, &cmd);
 
 	if (!ret && answer)
 		*answer = cmd;
@@ -495,7 +362,7 @@ int homi_holders(const struct homi_dev *dev, uint32_t flags, struct homi_holder 
 			.size = sizeof(*answer), .flags = flags, .count = room,
 			.holders = (uintptr_t)*holders,
 		};
-		ret = call(dev, HOMI_HOLDERS, answer);
+		ret = homi_call(dev, HOMI_HOLDERS, answer);
 		if (!ret)
 			return 0;
 		free(*holders);
@@ -533,6 +400,13 @@ const char *homi_strreason(uint32_t reason)
 		[HOMI_REASON_REALTIME] = "the data lie on a realtime or log device",
 		[HOMI_REASON_LEASE] = "a conflicting lease on the file is held",
 		[HOMI_REASON_INLINE] = "the file system keeps data in inodes (ext4 inline_data), so they may be in its journal only",
+		[HOMI_REASON_BOUNCED] = "the controller would get copies of that memory (bounce buffers)",
+		[HOMI_REASON_PIECES] = "the memory is in pieces that are no whole pages of the controller",
+		[HOMI_REASON_ATTACH] = "the exporter of the dma-buf does not share it with this controller",
+		[HOMI_REASON_PIN] = "the exporter of the dma-buf can't keep it in place",
+		[HOMI_REASON_MAP] = "the exporter of the dma-buf does not map it for this controller",
+		[HOMI_REASON_NOT_BAR] = "the memory is not in a device's BAR, though that was asked for",
+		[HOMI_REASON_FILE_PAGES] = "the pages belong to a file system's file",
 		[HOMI_REASON_OPEN] = "somebody has the file open",
 		[HOMI_REASON_HOLE] = "there are holes in the file, or blocks that were never written",
 		[HOMI_REASON_SHARED] = "the file shares blocks with another one",

@@ -101,6 +101,27 @@ int homi_mem_alloc(const struct homi_dev *dev, uint64_t length, uint32_t flags,
 		   struct homi_mem *mem);
 
 /**
+ * homi_mem_import - registers a part of a dma-buf, a GPU's memory for example
+ * @dev: the controller
+ * @dmabuf: may be closed afterwards
+ * @offset: bytes from its start, a multiple of the system's page size
+ * @length: bytes, likewise
+ * @flags: HOMI_MEM_WRITE if reads from the drive go there; HOMI_MEM_BAR to refuse what
+ *	is not in a device's BAR
+ * @addr: where the caller has that part mapped, or NULL
+ * @mem: written
+ * @reason: enum homi_reason, written also on error; may be NULL
+ *
+ * The exporter may take it back: see HOMI_MEM_REVOKED, and bind an eventfd to @mem->id.
+ */
+int homi_mem_import(const struct homi_dev *dev, int dmabuf, uint64_t offset, uint64_t length,
+		    uint32_t flags, void *addr, struct homi_mem *mem, uint32_t *reason);
+
+/** homi_get_mem_info - where memory really is, and whether it still is the controller's */
+int homi_get_mem_info(const struct homi_dev *dev, const struct homi_mem *mem,
+		      struct homi_mem_info *info);
+
+/**
  * homi_mem_release - unregisters; frees what homi_mem_alloc() allocated
  *
  * -EBUSY while this open file has a live queue: then nothing was done.
@@ -135,6 +156,44 @@ struct homi_queue {
  * queue to spare.
  */
 int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queue *queue);
+
+/**
+ * struct homi_ring_place - where a ring of a queue is to be
+ * @mem: registered with HOMI_MEM_WRITE for a completion ring
+ * @offset: bytes from its start, a multiple of the controller's page size
+ */
+struct homi_ring_place {
+	const struct homi_mem *mem;
+	uint64_t offset;
+};
+
+/**
+ * homi_queue_open_in - homi_queue_open() with rings in memory of the caller's
+ * @dev: the controller
+ * @depth: entries
+ * @sq: for the submission ring; NULL: the kernel's memory
+ * @cq: for the completion ring, likewise
+ * @queue: written
+ *
+ * The memory stays registered as long as the queue lives. A completion ring is zeroed
+ * here if @mem->addr is known, else by the caller before. If one of both rings can't be
+ * seen from here, @queue->ring is none: the device that sees it makes its own of
+ * homi_queue_get_config().
+ */
+int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
+		       const struct homi_ring_place *sq, const struct homi_ring_place *cq,
+		       struct homi_queue *queue);
+
+/**
+ * homi_queue_get_config - what a queue is made of, for another driver of it
+ * @queue: open
+ * @config: written; users and free_cids are NULL, and so are rings that can't be seen
+ *	from here. Addresses of this process.
+ *
+ * For homi_shared_init(), or homi_ring_init() with memory of the caller's. @queue->ring
+ * must not be used beside it.
+ */
+void homi_queue_get_config(const struct homi_queue *queue, struct homi_ring_config *config);
 
 /**
  * homi_queue_close - deletes it at the controller, then unmaps it
