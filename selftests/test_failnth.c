@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include "exporter.h"
 #include "files.h"
 #include "harness.h"
 #include "ring.h"
@@ -23,7 +24,7 @@ static struct {
 	int nth;		/* /proc/thread-self/fail-nth */
 	int fd;			/* works without faults */
 	int other;		/* made or ended by the command under test */
-	int event;
+	int event, dmabuf;
 	char *va;
 	const char *dir;
 	struct file file;
@@ -275,6 +276,42 @@ TEST_TIMEOUT(mem_of_many, 240)
 {
 	begin();
 	run_mem(MEM_SIZE);
+}
+
+/* Of the system's memory: no device is needed for that. */
+static int run_import(void)
+{
+	struct homi_mem_register r;
+	int err = mem_import(e.fd, e.dmabuf, 0, 16 * PAGE, HOMI_MEM_WRITE, &r);
+
+	e.id = r.out_mem_id;
+	return err;
+}
+
+static void import_it(void)
+{
+	ASSERT_EQ(0, run_import());
+}
+
+static int run_mem_info(void)
+{
+	struct homi_mem_info info = { .size = sizeof(info), .mem_id = e.id };
+
+	return homi_call(e.fd, HOMI_MEM_INFO, &info);
+}
+
+TEST_TIMEOUT(mem_of_a_dmabuf, 240)
+{
+	begin();
+	e.dmabuf = udmabuf_new(16 * PAGE);
+	if (e.dmabuf < 0)
+		SKIP("/dev/udmabuf: %s", strerror(-e.dmabuf));
+	inject("MEM_REGISTER of a dma-buf", &(struct op){ .run = run_import, .after = destroy_it });
+	inject("DESTROY of such a MEM", &(struct op){ import_it, run_destroy, check_destroyed,
+						      .never_fails = true });
+	import_it();
+	inject("MEM_INFO", &(struct op){ .run = run_mem_info });
+	destroy_it(0);
 }
 
 /* --- queues --- */

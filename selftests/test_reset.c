@@ -325,7 +325,12 @@ TEST_TIMEOUT(io_under_resets, 120)
 	ASSERT(!pthread_create(&threads[1], NULL, drive, &stock));
 	ASSERT(!pthread_create(&threads[2], NULL, stock_reads, &stock));
 	for (i = 0; i < resets; i++) {
-		nap_ms(60 + i * 37 % 80);
+		unsigned int before = atomic_load(&rounds_done);
+
+		/* Each one meets a queue that works. */
+		while (atomic_load(&rounds_done) == before)
+			nap_ms(5);
+		nap_ms(i * 37 % 80);
 		reset();
 	}
 	atomic_store(&stop, true);
