@@ -33,13 +33,17 @@ HOMI_IMPORT_NS(DMA_BUF);
  * not ctx->lock, not dma_lock, not an end_lock. The first work deletes the queues
  * of the open file and signals; another one takes the locks, to unmap.
  *
+ * It does take locks under which others allocate memory. An exporter that waits
+ * for the fence while memory is being reclaimed has to be one that can't pin;
+ * what was pinned is not reclaimed.
+ *
  * The fence is not there before: drivers whose jobs wait for all fences of a
  * buffer would have it taken back by their next job.
  */
 
 /**
  * struct homi_import_fence - tells the exporter that no queue is left
- * @base: must be first: it is freed by that
+ * @base: what others see of it
  * @lock: for @base
  *
  * It may outlive the MEM, and keeps the module.
@@ -63,6 +67,7 @@ struct homi_import_fence {
  * @ended: nothing of it is mapped any more; guarded by the reservation lock
  * @live: its addresses may be known; guarded likewise, as is writing @mem.revoked
  * @told: its owner was told that it is revoked; guarded by ctrl->lock
+ * @stopped: queues were deleted for it, and it bars new ones; for the two works
  * @fence: in the reservation object if it was live when notice was given
  * @revoked: then in ctx->revoked, and later in ctx->unmapped
  */
@@ -77,13 +82,14 @@ struct homi_import {
 	bool ended;
 	bool live;
 	bool told;
+	bool stopped;
 	struct homi_import_fence *fence;
 	struct llist_node revoked;
 };
 
 /*
  * One for what signals fences, and one for what waits for locks under which
- * somebody may wait for these. What ends queues, on homi_wq, waits for neither.
+ * somebody may wait for these. What ends queues is on homi_wq.
  */
 static struct workqueue_struct *homi_import_wq;
 static struct workqueue_struct *homi_unmap_wq;
@@ -191,11 +197,16 @@ static void homi_import_end(struct homi_import *import)
 	wake_up_all(&ctrl->wait);
 }
 
-/* Their owners are told, and their queues are gone when this returns. */
+/*
+ * Their owners are told, and their queues are gone when this returns. Not for what
+ * was destroyed since the notice: that no queue can reach, and who made one after
+ * that keeps it.
+ */
 static void homi_imports_stop(struct homi_ctx *ctx, struct llist_node *list)
 {
 	struct homi_ctrl *ctrl = ctx->ctrl;
 	struct homi_import *import;
+	bool any = false;
 
 	spin_lock(&ctrl->lock);
 	llist_for_each_entry(import, list, revoked) {
@@ -203,9 +214,16 @@ static void homi_imports_stop(struct homi_ctx *ctx, struct llist_node *list)
 		homi_event_signal(ctrl, import->mem.obj.event);
 	}
 	spin_unlock(&ctrl->lock);
-	/* For each, until it is unmapped */
-	llist_for_each_entry(import, list, revoked)
+	/* For each, until it is unmapped. No queue is made from here to the look. */
+	llist_for_each_entry(import, list, revoked) {
 		homi_ctx_revoke_begin(ctx);
+		import->stopped = !dma_fence_is_signaled(&import->fence->base);
+		if (!import->stopped)
+			homi_ctx_revoke_end(ctx);
+		any |= import->stopped;
+	}
+	if (!any)
+		return;
 	homi_ctx_revoke_queues(ctx);
 	/* What could not be deleted is ended by a reset. */
 	wait_event_idle(ctrl->wait, !atomic_read(&ctx->dma_users));
@@ -250,7 +268,8 @@ void homi_unmap_work(struct work_struct *work)
 
 	llist_for_each_entry_safe(import, next, list, revoked) {
 		homi_import_end(import);
-		homi_ctx_revoke_end(ctx);
+		if (import->stopped)
+			homi_ctx_revoke_end(ctx);
 		homi_object_put(&import->mem.obj);
 	}
 	module_put(THIS_MODULE);
@@ -443,7 +462,11 @@ out:
 /* It is out of the table, no queue is left, and none is made until we return. */
 static void homi_import_revoke_object(struct homi_object *obj)
 {
-	homi_import_end(to_import(obj));
+	struct homi_import *import = to_import(obj);
+
+	homi_import_end(import);
+	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_PAGES,
+			    import->dmabuf->size >> PAGE_SHIFT);
 }
 
 /* One that nobody has heard of bars none. */
@@ -468,12 +491,7 @@ static void homi_import_release(struct homi_import *import)
 
 static void homi_import_free(struct homi_object *obj)
 {
-	struct homi_import *import = to_import(obj);
-	u64 nr_pages = import->dmabuf->size >> PAGE_SHIFT;
-	struct homi_ctx *ctx = obj->ctx;
-
-	homi_import_release(import);
-	homi_quota_uncharge(ctx, HOMI_QUOTA_PAGES, nr_pages);
+	homi_import_release(to_import(obj));
 }
 
 static const struct homi_object_ops homi_import_object_ops = {
