@@ -148,42 +148,18 @@ static int device_read(const struct device *d)
 	return 0;
 }
 
-static volatile uint32_t *word(void *page, uint32_t offset)
-{
-	return (volatile uint32_t *)((char *)page + offset);
-}
-
-static void *map_page(const struct homi_dev *dev, uint64_t offset)
-{
-	return mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, (off_t)offset);
-}
-
 /*
  * In a process of its own. A mapping of doorbells is not inherited, so it makes its own; after
  * that nothing is left by which it could get at more.
  */
-static void device_process(struct device *d, const struct homi_dev *dev,
-			   const struct homi_queue *queue)
+static void device_process(struct device *d, const struct homi_dev *dev, struct homi_queue *queue)
 {
-	const struct homi_queue_create *c = &queue->create;
-	void *db = map_page(dev, c->out_db_mmap_offset), *shadow = NULL, *event = NULL;
-
-	if (c->out_shadow_mmap_offset) {
-		shadow = map_page(dev, c->out_shadow_mmap_offset);
-		event = map_page(dev, c->out_event_mmap_offset);
-	}
-	d->config.sq_doorbell = word(db, c->out_sq_db_offset);
-	d->config.cq_doorbell = word(db, c->out_cq_db_offset);
-	if (shadow) {
-		d->config.sq_shadow = word(shadow, c->out_sq_shadow_offset);
-		d->config.sq_event = word(event, c->out_sq_shadow_offset);
-		d->config.cq_shadow = word(shadow, c->out_cq_shadow_offset);
-		d->config.cq_event = word(event, c->out_cq_shadow_offset);
-	}
+	if (homi_queue_map(dev, queue))
+		_exit(1);
+	homi_queue_get_config(queue, &d->config);
 	d->config.users = d->image->users;
 	d->config.free_cids = d->image->free_cids;
-	if (db == MAP_FAILED || shadow == MAP_FAILED || event == MAP_FAILED ||
-	    syscall(SYS_close_range, 0, ~0u, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+	if (syscall(SYS_close_range, 0, ~0u, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
 		_exit(1);
 	d->image->error = (uint32_t)-device_read(d);
 	/* the report before the word that says it is there */
@@ -245,7 +221,7 @@ static void describe(const struct homi_dev *dev, const struct homi_mem *mem)
 		printf("memory: the system's, from %s\n", (const char *)info.out_exporter);
 }
 
-static int run_device(struct device *d, const struct homi_dev *dev, const struct homi_queue *queue)
+static int run_device(struct device *d, const struct homi_dev *dev, struct homi_queue *queue)
 {
 	int status;
 	pid_t pid;
@@ -314,7 +290,6 @@ static int read_file(const struct homi_dev *dev, int file, uint64_t size, int dm
 	d.max_blocks = STEP / block_size;
 	if (dev->info.out_max_transfer && dev->info.out_max_transfer < STEP)
 		d.max_blocks = (uint32_t)dev->info.out_max_transfer / block_size;
-	homi_queue_get_config(&queue, &d.config);
 	ret = run_device(&d, dev, &queue);
 	if (!ret && homi_extent_get_state(extents->table) != HOMI_EXTENT_VALID)
 		ret = fail("somebody wanted the file meanwhile", -EAGAIN);

@@ -11,6 +11,19 @@
 #include "mem.h"
 
 /**
+ * homi_mem_init - what a MEM of either kind is by its registration
+ * @mem: zeroed
+ * @cmd: checked
+ */
+void homi_mem_init(struct homi_mem *mem, const struct homi_mem_register *cmd)
+{
+	mem->type = cmd->type;
+	mem->length = cmd->length;
+	mem->dir = cmd->flags & HOMI_MEM_WRITE ? DMA_BIDIRECTIONAL :
+						 DMA_TO_DEVICE;
+}
+
+/**
  * homi_mem_list - make the list from a mapping, or a part of it
  * @mem: its @length is what is wanted; it has room for all entries of @sgt
  * @sgt: mapped for the function

@@ -57,6 +57,7 @@ static inline struct homi_mem *to_mem(struct homi_object *obj)
 }
 
 /* mem.c */
+void homi_mem_init(struct homi_mem *mem, const struct homi_mem_register *cmd);
 int homi_mem_list(struct homi_mem *mem, struct sg_table *sgt, u64 offset,
 		  u32 page_size);
 struct iommu_domain *homi_mem_domain(struct device *dev);

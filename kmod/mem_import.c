@@ -510,10 +510,7 @@ static struct homi_import *homi_import_alloc(struct homi_mem_register *cmd)
 
 	if (!import)
 		return ERR_PTR(ret);
-	import->mem.type = HOMI_MEM_DMABUF;
-	import->mem.length = cmd->length;
-	import->mem.dir = cmd->flags & HOMI_MEM_WRITE ? DMA_BIDIRECTIONAL :
-							DMA_TO_DEVICE;
+	homi_mem_init(&import->mem, cmd);
 	INIT_LIST_HEAD(&import->entry);
 	mutex_init(&import->end_lock);
 	import->dmabuf = dma_buf_get(cmd->fd);

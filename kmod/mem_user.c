@@ -31,7 +31,7 @@
  * @sgt: @pages for the DMA API
  *
  * Nothing that waits for I/O is done under dma_lock: pages are pinned before
- * the object can be found, and unpinned when nobody has it any more.
+ * the object can be found, and unpinned when it can't be found any more.
  */
 struct homi_mem_user {
 	struct homi_mem mem;
@@ -163,10 +163,7 @@ static struct homi_mem_user *homi_mem_user_alloc(struct homi_mem_register *cmd,
 
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	user->mem.type = HOMI_MEM_USER;
-	user->mem.length = cmd->length;
-	user->mem.dir = cmd->flags & HOMI_MEM_WRITE ? DMA_BIDIRECTIONAL :
-						      DMA_TO_DEVICE;
+	homi_mem_init(&user->mem, cmd);
 	user->nr_pages = cmd->length >> PAGE_SHIFT;
 	ret = account_locked_vm(current->mm, user->nr_pages, true);
 	if (ret) {

@@ -9,19 +9,22 @@
 
 #include "internal.h"
 
-static int map_queue(const struct homi_dev *dev, struct homi_queue *queue)
+int homi_queue_map(const struct homi_dev *dev, struct homi_queue *queue)
 {
 	const struct homi_queue_create *c = &queue->create;
 	int prot = PROT_READ | PROT_WRITE;
 	size_t page = homi_page_size();
 	int ret = 0;
 
+	queue->db = NULL;
+	queue->shadow = NULL;
+	queue->event = NULL;
 	if (!c->sq_mem_id)
 		ret = homi_map_region(dev, c->out_sq_mmap_offset, c->out_sq_mmap_length, prot,
-				 &queue->sq);
+				      &queue->sq);
 	if (!ret && !c->cq_mem_id)
 		ret = homi_map_region(dev, c->out_cq_mmap_offset, c->out_cq_mmap_length, prot,
-				 &queue->cq);
+				      &queue->cq);
 	if (!ret)
 		ret = homi_map_region(dev, c->out_db_mmap_offset, page, prot, &queue->db);
 	if (!ret && c->out_shadow_mmap_offset)
@@ -80,13 +83,28 @@ static void unmap_queue(struct homi_queue *queue)
 	free(queue->book);
 }
 
-/* Of the caller's memory; the kernel does not zero what is in there. */
+/* Whether the completion ring is the caller's, to be zeroed here: the kernel does not. */
+static int clears_cq(const struct homi_queue *queue)
+{
+	return queue->create.cq_mem_id && queue->cq;
+}
+
 static void clear_cq(struct homi_queue *queue)
 {
-	const struct homi_queue_create *c = &queue->create;
+	memset(queue->cq, 0, (size_t)queue->create.depth * 16);
+}
 
-	if (c->cq_mem_id && queue->cq)
-		memset(queue->cq, 0, (size_t)c->depth * 16);
+/* Not that of a queue that is live */
+static int clear_lost_cq(const struct homi_dev *dev, struct homi_queue *queue)
+{
+	struct homi_queue_info info;
+	int ret = homi_get_queue_info(dev, queue->create.out_queue_id, &info);
+
+	if (!ret && info.out_state == HOMI_QUEUE_LIVE)
+		ret = -EBUSY;
+	if (!ret)
+		clear_cq(queue);
+	return ret;
 }
 
 static int place_ring(const struct homi_ring_place *place, uint64_t length, uint32_t *mem_id,
@@ -119,12 +137,13 @@ int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
 				 &queue->cq);
 	if (ret)
 		return ret;
-	clear_cq(queue);
+	if (clears_cq(queue))
+		clear_cq(queue);
 	ret = homi_call(dev, HOMI_QUEUE_CREATE, c);
 	if (ret)
 		return ret;
 	queue->book = calloc(depth - 1, sizeof(uint64_t) + sizeof(uint16_t));
-	ret = queue->book ? map_queue(dev, queue) : -ENOMEM;
+	ret = queue->book ? homi_queue_map(dev, queue) : -ENOMEM;
 	if (!ret)
 		ret = init_ring(queue);
 	if (ret)
@@ -166,16 +185,10 @@ int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue)
 	struct homi_queue_recreate cmd = {
 		.size = sizeof(cmd), .queue_id = c->out_queue_id, .depth = c->depth,
 	};
-	struct homi_queue_info info;
-	int ret;
+	int ret = clears_cq(queue) ? clear_lost_cq(dev, queue) : 0;
 
-	/* A ring of the caller's is cleared before, and not that of a queue that is live. */
-	ret = homi_get_queue_info(dev, c->out_queue_id, &info);
-	if (!ret && info.out_state == HOMI_QUEUE_LIVE)
-		ret = -EBUSY;
 	if (ret)
 		return ret;
-	clear_cq(queue);
 	ret = homi_call(dev, HOMI_QUEUE_RECREATE, &cmd);
 	if (ret)
 		return ret;

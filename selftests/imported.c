@@ -6,7 +6,6 @@
 
 struct imported im;
 
-
 void im_begin_system(void)
 {
 	im.fd = homi_open();
@@ -41,21 +40,26 @@ void im_end(void)
 	close(im.dmabuf);
 }
 
-void im_check_data(char *at, const struct dma *list)
+void im_check_steps(char *at, const struct dma *list, size_t step)
 {
-	size_t step = max_step(im.fd);
+	static uint64_t seed;
 
 	area_need_write(&im.area);
-	area_fill(&im.area, 1, im.copy);
+	area_fill(&im.area, ++seed, im.copy);
 	memset(at, 0, LENGTH);
 	ASSERT_EQ(0, ring_copy(&im.ring, NVME_READ, &im.area, 0, LENGTH, &im.dma, list, step));
 	memcpy(im.again, at, LENGTH);
 	ASSERT_SAME(im.copy, im.again, LENGTH);
-	fill_random(im.copy, LENGTH, 2);
+	fill_random(im.copy, LENGTH, ++seed);
 	memcpy(at, im.copy, LENGTH);
 	ASSERT_EQ(0, ring_copy(&im.ring, NVME_WRITE, &im.area, 0, LENGTH, &im.dma, list, step));
 	area_pread(&im.area, 0, im.again, LENGTH);
 	ASSERT_SAME(im.copy, im.again, LENGTH);
+}
+
+void im_check_data(char *at, const struct dma *list)
+{
+	im_check_steps(at, list, max_step(im.fd));
 }
 
 void *im_reader(void *arg)
@@ -65,8 +69,8 @@ void *im_reader(void *arg)
 
 	(void)arg;
 	for (i = 0; !atomic_load(&im.stop); i++) {
-		struct sqe sqe = sqe_rw(NVME_READ, &im.area, i % 64 * PAGE, PAGE, &im.dma,
-					i % 64 * PAGE, NULL);
+		struct sqe sqe = sqe_rw(NVME_READ, &im.area, i * PAGE % LENGTH, PAGE, &im.dma,
+					i * PAGE % LENGTH, NULL);
 
 		sqe.cid = i % DEPTH;
 		if (!ring_full(&im.ring)) {

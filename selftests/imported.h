@@ -29,6 +29,8 @@ void im_begin_with(uint32_t flags);
 void im_end(void);
 /* Both ways, with the PRP list in @list; @at is where the data should be seen. */
 void im_check_data(char *at, const struct dma *list);
+/* In commands of @step bytes, not of as many as go */
+void im_check_steps(char *at, const struct dma *list, size_t step);
 /* A thread that reads into the buffer without pause, until im.stop */
 void *im_reader(void *arg);
 

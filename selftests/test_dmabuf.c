@@ -194,10 +194,13 @@ TEST(exporter_that_lies)
 	im_end();
 }
 
-static void check_system(int dmabuf)
+static void check_system(const char *dev, int dmabuf)
 {
 	struct homi_mem_info info;
 
+	if (dmabuf < 0)
+		SKIP("%s: %s", dev, strerror(-dmabuf));
+	im_begin_system();
 	im.dmabuf = dmabuf;
 	dma_import(&im.dma, im.fd, dmabuf, LENGTH);
 	ring_open(&im.ring, im.fd, DEPTH);
@@ -211,22 +214,12 @@ static void check_system(int dmabuf)
 
 TEST(udmabuf)
 {
-	int dmabuf = udmabuf_new(LENGTH);
-
-	if (dmabuf < 0)
-		SKIP("/dev/udmabuf: %s", strerror(-dmabuf));
-	im_begin_system();
-	check_system(dmabuf);
+	check_system("/dev/udmabuf", udmabuf_new(LENGTH));
 }
 
 TEST(system_heap)
 {
-	int dmabuf = heap_new(LENGTH);
-
-	if (dmabuf < 0)
-		SKIP("/dev/dma_heap/system: %s", strerror(-dmabuf));
-	im_begin_system();
-	check_system(dmabuf);
+	check_system("/dev/dma_heap/system", heap_new(LENGTH));
 }
 
 /* --- what is refused --- */

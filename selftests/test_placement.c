@@ -7,54 +7,38 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "exporter.h"
 #include "harness.h"
+#include "imported.h"
 
-#define LENGTH	(64 * PAGE)
-#define DEPTH	16u
 #define LIST	(2 * PAGE)
 
 /* Of a row: bit set, in the BAR */
 enum { IN_SQ = 1 << 0, IN_CQ = 1 << 1, IN_LIST = 1 << 2, IN_DATA = 1 << 3, ALL = 16 };
 
+/* What is not in struct imported; its list is not used. */
 static struct {
-	int fd;
-	struct ring ring;
-	struct dma sq, cq, list, data;
-	struct area area;
-	char *copy, *again;
+	struct dma sq, cq, list;
 	uint64_t at;		/* in the BAR, next free byte */
 } fx;
-
-static void begin(void)
-{
-	need_exporter();
-	fx.fd = homi_open();
-	need_queues(fx.fd, 1);
-	ASSERT(!posix_memalign((void **)&fx.copy, PAGE, LENGTH));
-	ASSERT(!posix_memalign((void **)&fx.again, PAGE, LENGTH));
-	area_open(&fx.area, LENGTH);
-	area_need_write(&fx.area);
-}
 
 static void place(struct dma *dma, size_t length, bool bar)
 {
 	int dmabuf;
 
 	if (!bar) {
-		dma_new(dma, fx.fd, length);
+		dma_new(dma, im.fd, length);
 		return;
 	}
 	dmabuf = exporter_export(EXPORTER_BAR, fx.at, length);
 	fx.at += length;
-	dma_import(dma, fx.fd, dmabuf, length);
-	ASSERT_EQ(HOMI_PLACEMENT_BAR, mem_info(fx.fd, dma->id).out_placement);
+	dma_import(dma, im.fd, dmabuf, length);
+	ASSERT_EQ(HOMI_PLACEMENT_BAR, mem_info(im.fd, dma->id).out_placement);
 	close(dmabuf);
 }
 
 static void remove_all(void)
 {
-	struct dma *all[] = { &fx.sq, &fx.cq, &fx.list, &fx.data };
+	struct dma *all[] = { &fx.sq, &fx.cq, &fx.list, &im.dma };
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(all); i++) {
@@ -69,51 +53,36 @@ static void open_row(unsigned int row)
 	place(&fx.sq, LIST, row & IN_SQ);
 	place(&fx.cq, LIST, row & IN_CQ);
 	place(&fx.list, LIST, row & IN_LIST);
-	place(&fx.data, LENGTH, row & IN_DATA);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, &fx.cq));
-	ASSERT_EQ(0, fx.ring.q.out_sq_mmap_length);
-	ASSERT_EQ(0, fx.ring.q.out_cq_mmap_offset);
+	place(&im.dma, LENGTH, row & IN_DATA);
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, &fx.cq));
+	ASSERT_EQ(0, im.ring.q.out_sq_mmap_length);
+	ASSERT_EQ(0, im.ring.q.out_cq_mmap_offset);
 }
 
 static void close_row(void)
 {
-	ASSERT_EQ(-EBUSY, destroy(fx.fd, fx.sq.id));
-	ASSERT_EQ(-EBUSY, destroy(fx.fd, fx.cq.id));
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
-	ring_unmap(&fx.ring);
+	ASSERT_EQ(-EBUSY, destroy(im.fd, fx.sq.id));
+	ASSERT_EQ(-EBUSY, destroy(im.fd, fx.cq.id));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
+	ring_unmap(&im.ring);
 	remove_all();
 }
 
 /* Commands of a page, and of as many as go: the rings go round more than once. */
-static void check_data(uint64_t seed)
+static void check_data(void)
 {
-	size_t steps[] = { PAGE, max_step(fx.fd) };
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(steps); i++) {
-		area_fill(&fx.area, seed + i, fx.copy);
-		memset(fx.data.va, 0, LENGTH);
-		ASSERT_EQ(0, ring_copy(&fx.ring, NVME_READ, &fx.area, 0, LENGTH, &fx.data, &fx.list,
-				       steps[i]));
-		memcpy(fx.again, fx.data.va, LENGTH);
-		ASSERT_SAME(fx.copy, fx.again, LENGTH);
-		fill_random(fx.copy, LENGTH, seed + i + 10);
-		memcpy(fx.data.va, fx.copy, LENGTH);
-		ASSERT_EQ(0, ring_copy(&fx.ring, NVME_WRITE, &fx.area, 0, LENGTH, &fx.data, &fx.list,
-				       steps[i]));
-		area_pread(&fx.area, 0, fx.again, LENGTH);
-		ASSERT_SAME(fx.copy, fx.again, LENGTH);
-	}
+	im_check_steps(im.dma.va, &fx.list, PAGE);
+	im_check_data(im.dma.va, &fx.list);
 }
 
 TEST(all_sixteen)
 {
 	unsigned int row;
 
-	begin();
+	im_begin();
 	for (row = 0; row < ALL; row++) {
 		open_row(row);
-		check_data(100 * row);
+		check_data();
 		close_row();
 		printf("# sq %s, cq %s, list %s, data %s: right\n", row & IN_SQ ? "bar" : "host",
 		       row & IN_CQ ? "bar" : "host", row & IN_LIST ? "bar" : "host",
@@ -124,18 +93,18 @@ TEST(all_sixteen)
 /* One ring of the kernel's, one of the caller's */
 TEST(one_of_each)
 {
-	begin();
+	im_begin();
 	open_row(IN_SQ | IN_CQ | IN_DATA);
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
-	ring_unmap(&fx.ring);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, NULL));
-	check_data(1);
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
-	ring_unmap(&fx.ring);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, NULL, &fx.cq));
-	check_data(2);
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
-	ring_unmap(&fx.ring);
+	ASSERT_EQ(0, ring_destroy(&im.ring));
+	ring_unmap(&im.ring);
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, NULL));
+	check_data();
+	ASSERT_EQ(0, ring_destroy(&im.ring));
+	ring_unmap(&im.ring);
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, NULL, &fx.cq));
+	check_data();
+	ASSERT_EQ(0, ring_destroy(&im.ring));
+	ring_unmap(&im.ring);
 	remove_all();
 }
 
@@ -143,17 +112,17 @@ TEST(back_after_a_reset)
 {
 	int err;
 
-	begin();
+	im_begin();
 	open_row(IN_SQ | IN_CQ | IN_LIST | IN_DATA);
-	check_data(1);
+	check_data();
 	ASSERT_EQ(0, reset_controller(ctrl_name()));
 	ASSERT(wait_live(ctrl_name(), 30000));
-	ASSERT_EQ(HOMI_QUEUE_LOST, queue_info(fx.fd, fx.ring.q.out_queue_id).out_state);
+	ASSERT_EQ(HOMI_QUEUE_LOST, queue_info(im.fd, im.ring.q.out_queue_id).out_state);
 	memset(fx.cq.va, 0, LIST);
-	while ((err = ring_recreate(&fx.ring)) == -EAGAIN)
+	while ((err = ring_recreate(&im.ring)) == -EAGAIN)
 		nap_ms(10);
 	ASSERT_EQ(0, err);
-	check_data(2);
+	check_data();
 	close_row();
 }
 
@@ -162,17 +131,17 @@ TEST(not_back_without_its_memory)
 {
 	int err;
 
-	begin();
+	im_begin();
 	open_row(IN_SQ | IN_CQ);
 	ASSERT_EQ(0, reset_controller(ctrl_name()));
 	ASSERT(wait_live(ctrl_name(), 30000));
 	while ((err = dma_destroy(&fx.sq)) == -EBUSY)
 		nap_ms(10);
 	ASSERT_EQ(0, err);
-	while ((err = ring_recreate(&fx.ring)) == -EAGAIN)
+	while ((err = ring_recreate(&im.ring)) == -EAGAIN)
 		nap_ms(10);
 	ASSERT_EQ(-ESTALE, err);
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
 }
 
 TEST(ring_taken_back)
@@ -180,38 +149,38 @@ TEST(ring_taken_back)
 	struct exporter_take answer;
 	int dmabuf, err;
 
-	begin();
+	im_begin();
 	place(&fx.sq, LIST, false);
 	dmabuf = exporter_export(EXPORTER_BAR, 0, LIST);
-	dma_import(&fx.cq, fx.fd, dmabuf, LIST);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, &fx.cq));
+	dma_import(&fx.cq, im.fd, dmabuf, LIST);
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, &fx.cq));
 	answer = exporter_take(dmabuf, EXPORTER_HOLD, 30000);
 	ASSERT(answer.out_waited_ms != UINT32_MAX);
 	ASSERT_EQ(0, answer.out_left);
-	ASSERT_EQ(HOMI_QUEUE_REVOKED, queue_info(fx.fd, fx.ring.q.out_queue_id).out_state);
-	while ((err = ring_recreate(&fx.ring)) == -EAGAIN)
+	ASSERT_EQ(HOMI_QUEUE_REVOKED, queue_info(im.fd, im.ring.q.out_queue_id).out_state);
+	while ((err = ring_recreate(&im.ring)) == -EAGAIN)
 		nap_ms(5);
 	ASSERT_EQ(-ESTALE, err);
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
-	ASSERT_EQ(-ESTALE, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, &fx.cq));
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, NULL));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
+	ASSERT_EQ(-ESTALE, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, &fx.cq));
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, NULL));
 }
 
 /* What keeps a destroyed queue, a mapping say, does not keep the memory of its rings. */
 TEST(unmapped_last)
 {
-	begin();
+	im_begin();
 	place(&fx.sq, LIST, false);
 	place(&fx.cq, LIST, false);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, &fx.cq));
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, &fx.cq));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
 	ASSERT_EQ(0, dma_destroy(&fx.sq));
 	ASSERT_EQ(0, dma_destroy(&fx.cq));
-	ring_unmap(&fx.ring);
+	ring_unmap(&im.ring);
 	/* And by who ends with a mapping that is left */
 	place(&fx.sq, LIST, false);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, NULL));
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, NULL));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
 	ASSERT_EQ(0, dma_destroy(&fx.sq));
 }
 
@@ -222,7 +191,7 @@ static int create_at(uint32_t sq, uint64_t sq_at, uint32_t cq, uint64_t cq_at, u
 		.sq_offset = sq_at, .cq_offset = cq_at,
 	};
 
-	return homi_call(fx.fd, HOMI_QUEUE_CREATE, &q);
+	return homi_call(im.fd, HOMI_QUEUE_CREATE, &q);
 }
 
 TEST(bad_places)
@@ -231,8 +200,8 @@ TEST(bad_places)
 	struct dma pieces;
 	int dmabuf, other;
 
-	begin();
-	lent = ctrl_info(fx.fd).out_queues_lent;
+	im_begin();
+	lent = ctrl_info(im.fd).out_queues_lent;
 	place(&fx.sq, LIST, true);
 	place(&fx.cq, LIST, false);
 	ASSERT_EQ(-ENOENT, create_at(1000, 0, 0, 0, DEPTH));
@@ -244,27 +213,27 @@ TEST(bad_places)
 	ASSERT_EQ(-EINVAL, create_at(fx.sq.id, -(uint64_t)PAGE, 0, 0, DEPTH));
 	ASSERT_EQ(-EINVAL, create_at(fx.sq.id, PAGE, 0, 0, 65));
 	ASSERT_EQ(-EINVAL, create_at(fx.sq.id, 0, 0, 0, 129));
-	ASSERT_EQ(0, mem_register(fx.fd, fx.copy, PAGE, 0, &readable, NULL));
+	ASSERT_EQ(0, mem_register(im.fd, im.copy, PAGE, 0, &readable, NULL));
 	ASSERT_EQ(-EINVAL, create_at(fx.sq.id, 0, readable, 0, DEPTH));
 	/* A ring in two pieces is none. */
 	dmabuf = exporter_export(EXPORTER_BAR | EXPORTER_SCATTERED, 8 * PAGE, 4 * PAGE);
-	dma_import(&pieces, fx.fd, dmabuf, 4 * PAGE);
+	dma_import(&pieces, im.fd, dmabuf, 4 * PAGE);
 	ASSERT_EQ(-EINVAL, create_at(fx.sq.id, 0, pieces.id, 3 * PAGE, 257));
 	/* An IOMMU may have made one of some. */
 	if (pieces.segments > 1)
 		ASSERT_EQ(-EINVAL, create_at(pieces.id, pieces.seg[0].length - PAGE, 0, 0, 65));
 	else
-		ASSERT_EQ(HOMI_IOMMU_TRANSLATING, ctrl_info(fx.fd).out_iommu);
+		ASSERT_EQ(HOMI_IOMMU_TRANSLATING, ctrl_info(im.fd).out_iommu);
 	/* Another kind of object, and another file's */
-	ASSERT_EQ(0, ring_create(&fx.ring, fx.fd, DEPTH));
-	ASSERT_EQ(-ENOENT, create_at(fx.ring.q.out_queue_id, 0, 0, 0, DEPTH));
-	ASSERT_EQ(0, ring_destroy(&fx.ring));
+	ASSERT_EQ(0, ring_create(&im.ring, im.fd, DEPTH));
+	ASSERT_EQ(-ENOENT, create_at(im.ring.q.out_queue_id, 0, 0, 0, DEPTH));
+	ASSERT_EQ(0, ring_destroy(&im.ring));
 	other = homi_open();
 	do {
-		ASSERT_EQ(0, mem_register(other, fx.again, PAGE, HOMI_MEM_WRITE, &id, NULL));
+		ASSERT_EQ(0, mem_register(other, im.again, PAGE, HOMI_MEM_WRITE, &id, NULL));
 	} while (id <= pieces.id);
 	ASSERT_EQ(-ENOENT, create_at(id, 0, 0, 0, DEPTH));
-	ASSERT_EQ(lent, ctrl_info(fx.fd).out_queues_lent);
+	ASSERT_EQ(lent, ctrl_info(im.fd).out_queues_lent);
 	ASSERT_EQ(0, create_at(fx.sq.id, PAGE, fx.cq.id, PAGE, 64));
 }
 
@@ -272,12 +241,12 @@ TEST(closed_with_all_of_it)
 {
 	int dmabuf;
 
-	begin();
+	im_begin();
 	place(&fx.sq, LIST, true);
 	dmabuf = exporter_export(EXPORTER_BAR, fx.at, LIST);
-	dma_import(&fx.cq, fx.fd, dmabuf, LIST);
-	ASSERT_EQ(0, ring_create_in(&fx.ring, fx.fd, DEPTH, &fx.sq, &fx.cq));
-	ring_unmap(&fx.ring);
-	ASSERT(!close(fx.fd));
+	dma_import(&fx.cq, im.fd, dmabuf, LIST);
+	ASSERT_EQ(0, ring_create_in(&im.ring, im.fd, DEPTH, &fx.sq, &fx.cq));
+	ring_unmap(&im.ring);
+	ASSERT(!close(im.fd));
 	exporter_wait_free(dmabuf);
 }

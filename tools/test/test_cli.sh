@@ -8,30 +8,26 @@ homi=$(readlink -f "$(dirname "$0")/../homi")
 flip=$(readlink -f "$(dirname "$0")/../../build/tools/flip.so")
 : "${HOMI_CTRL:?}" "${HOMI_BDEV:?}" "${HOMI_EXT4:?}" "${HOMI_XFS:?}"
 tmp=$(mktemp -d)
-n=0
-failed=0
+. "$(dirname "$0")/../../lib/tap.sh"
 
 clean_up() {
 	rm -rf "$tmp" "$HOMI_EXT4/cli" "$HOMI_XFS/cli"
 }
 trap clean_up EXIT
 
-ok() { n=$((n + 1)); echo "ok $n - $*"; }
-not_ok() {
-	n=$((n + 1))
-	failed=$((failed + 1))
-	echo "not ok $n - $*"
-	head -n 20 "$tmp/out" "$tmp/err" 2>/dev/null | sed 's/^/# /'
-}
 check() {
 	local name=$1
 
 	shift
-	if "$@"; then ok "$name"; else not_ok "$name"; fi
+	if "$@"; then
+		ok "$name"
+	else
+		not_ok "$name"
+		head -n 20 "$tmp/out" "$tmp/err" 2>/dev/null | sed 's/^/# /'
+	fi
 }
 end() {
-	echo "1..$n"
-	[ $failed = 0 ]
+	plan
 	exit
 }
 
@@ -318,7 +314,7 @@ pipes() {
 # The stock driver has all; it leaves one, with which a file is read, and gets it back.
 reserve_takes_and_gives() {
 	if [ "$(info queues_granted)" -lt 2 ]; then
-		ok "reserve # SKIP the controller has one queue"
+		skip reserve "the controller has one queue"
 		return
 	fi
 	check "reserve more than there are: status 3" gives 3 reserve "$HOMI_CTRL" 999
@@ -365,7 +361,7 @@ if [ "$(info queues_spare)" = 0 ]; then
 	check "no spare queue: status 3" gives 3 read "$HOMI_EXT4/cli/tail"
 	check "and advice what to do" grep -q "homi reserve\|grants" "$tmp/err"
 	reserve_takes_and_gives "$HOMI_EXT4/cli/tail"
-	ok "reading # SKIP no spare queue on this controller"
+	skip reading "no spare queue on this controller"
 	end
 fi
 check "reserve: what is to spare" gives 0 reserve -o json "$HOMI_CTRL" 1
@@ -408,7 +404,7 @@ if [ -n "${HOMI_MONITOR:-}" ]; then
 	check "a stalled drive" times_out "$HOMI_EXT4/cli/large"
 	check "revoke" revoked "$HOMI_EXT4/cli/large"
 else
-	ok "a stalled drive # SKIP no QEMU monitor to stall it with"
+	skip "a stalled drive" "no QEMU monitor to stall it with"
 fi
 check "controller resets" survives_resets "$HOMI_EXT4/cli/large"
 check "controller resets, in order" goes_on "$HOMI_EXT4/cli/large"

@@ -9,21 +9,12 @@ device=$root/build/lib/host_device
 bar=$root/selftests/bar_exec
 : "${HOMI_CTRL:?}" "${HOMI_EXT4:?}" "${HOMI_XFS:?}"
 tmp=$(mktemp -d)
-n=0
-failed=0
+. "$root/lib/tap.sh"
 
 clean_up() {
 	rm -rf "$tmp" "$HOMI_EXT4/device" "$HOMI_XFS/device"
 }
 trap clean_up EXIT
-
-ok() { n=$((n + 1)); echo "ok $n - $*"; }
-not_ok() {
-	n=$((n + 1))
-	failed=$((failed + 1))
-	echo "not ok $n - $*"
-	head -n 20 "$tmp/out" 2>/dev/null | sed 's/^/# /'
-}
 
 make_files() {
 	local dir=$1/device i
@@ -45,13 +36,14 @@ reads() {
 	shift 3
 	"$@" -d "$HOMI_CTRL" "$file" >"$tmp/out" 2>&1 || status=$?
 	if [ $status = 4 ]; then
-		ok "$name # SKIP no accelerator here"
+		skip "$name" "no accelerator here"
 	elif [ $status = 0 ] && grep -q "^memory: $place" "$tmp/out" && grep -q ": as pread gives them$" "$tmp/out"; then
 		ok "$name"
 		sed -n 's/^[0-9]* bytes by/# by/p' "$tmp/out"
 	else
 		echo "status $status" >>"$tmp/out"
 		not_ok "$name"
+		head -n 20 "$tmp/out" | sed 's/^/# /'
 	fi
 }
 
@@ -61,11 +53,10 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 		if [ -e /dev/udmabuf ]; then
 			reads "memory of the system: $dir, $file" "the system's" "$dir/device/$file" "$device"
 		else
-			ok "memory of the system: $dir, $file # SKIP no /dev/udmabuf"
+			skip "memory of the system: $dir, $file" "no /dev/udmabuf"
 		fi
 		reads "memory of the accelerator: $dir, $file" "BAR 2 of" "$dir/device/$file" \
 			"$bar" 0x800000 "$device" -b {}
 	done
 done
-echo "1..$n"
-[ $failed = 0 ]
+plan

@@ -185,6 +185,17 @@ int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
 		       struct homi_queue *queue);
 
 /**
+ * homi_queue_map - maps a queue in a process that did not open it
+ * @dev: with a descriptor of the same open file
+ * @queue: a copy of what the other process has; rings in memory of the caller's are where
+ *	they are in this process, all other addresses are written
+ *
+ * No mapping of a queue is inherited over fork(). For homi_queue_get_config() then;
+ * @queue->ring stays the other process's.
+ */
+int homi_queue_map(const struct homi_dev *dev, struct homi_queue *queue);
+
+/**
  * homi_queue_get_config - what a queue is made of, for another driver of it
  * @queue: open
  * @config: written; users and free_cids are NULL, and so are rings that can't be seen
