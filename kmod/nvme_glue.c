@@ -40,6 +40,7 @@ static struct {
 	int head_ms;
 	int head_disk;
 	int ctrl_state;
+	int ctrl_admin_q;
 } layout;
 static bool layout_known;
 
@@ -55,7 +56,7 @@ MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
 int homi_nvme_load_layout(void)
 {
 	/* The first CORE_MUST have to be there. */
-	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
+	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, ADMIN_Q, CORE_MUST,
 	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK };
 	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST,
 	       DBS_DMA = PCI_MUST, EIS_DMA };
@@ -66,6 +67,7 @@ int homi_nvme_load_layout(void)
 		[DISK] = { "nvme_ns", "disk" },
 		[HEAD] = { "nvme_ns", "head" },
 		[STATE] = { "nvme_ctrl", "state" },
+		[ADMIN_Q] = { "nvme_ctrl", "admin_q" },
 		[NS_MS] = { "nvme_ns", "ms" },
 		[HEAD_MS] = { "nvme_ns_head", "ms" },
 		[HEAD_DISK] = { "nvme_ns_head", "disk" },
@@ -98,7 +100,7 @@ int homi_nvme_load_layout(void)
 			return -ENOENT;
 	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
 	    core[RESULT].size != 8 || core[STATE].size != 4 ||
-	    pci[ALLOCATED].size != 4)
+	    core[ADMIN_Q].size != sizeof(void *) || pci[ALLOCATED].size != 4)
 		return -EINVAL;
 	/* Metadata size moved from the namespace to its head. */
 	i = core[NS_MS].offset >= 0 ? NS_MS : HEAD_MS;
@@ -113,6 +115,7 @@ int homi_nvme_load_layout(void)
 	layout.head_ms = core[HEAD_MS].offset;
 	layout.head_disk = core[HEAD_DISK].offset;	/* -1: no multipath */
 	layout.ctrl_state = core[STATE].offset;
+	layout.ctrl_admin_q = core[ADMIN_Q].offset;
 	layout.dev_ctrl = pci[CTRL].offset;
 	layout.dev_nr_allocated_queues = pci[ALLOCATED].offset;
 	layout.dev_dbbuf_dbs = pci[DBS].offset;
@@ -645,8 +648,7 @@ NOKPROBE_SYMBOL(homi_capture_pre);
 
 /*
  * The admin queue without any private layout: it is what blk_mq_alloc_request()
- * receives while we ask stock for a feature. Checked: once, and what it got
- * looks like an admin queue.
+ * receives while we ask stock for a feature, once.
  */
 static struct request_queue *homi_capture_admin_q(void *ctrl)
 {
@@ -655,7 +657,6 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 		.kp.pre_handler = homi_capture_pre,
 		.task = current,
 	};
-	struct request_queue *q;
 	u32 result;
 	int ret;
 
@@ -665,9 +666,24 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 	ret = nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
 				&result);
 	unregister_kprobe(&capture.kp);
-	q = capture.q;
-	if (ret || capture.hits != 1 || !q || q->queuedata || !q->tag_set ||
-	    q->tag_set->nr_hw_queues != 1)
+	return !ret && capture.hits == 1 ? capture.q : NULL;
+}
+
+/*
+ * Where BTF tells where it is, no code that stock runs at the same time is
+ * patched. In any case it has to look like an admin queue.
+ */
+static struct request_queue *homi_find_admin_q(void *ctrl)
+{
+	struct request_queue *q;
+
+	if (layout_known)
+		q = READ_ONCE(*(struct request_queue **)(ctrl +
+							 layout.ctrl_admin_q));
+	else
+		q = homi_capture_admin_q(ctrl);
+	if (!q || q->queuedata || !q->tag_set ||
+	    q->tag_set->nr_hw_queues != 1 || !blk_get_queue(q))
 		return NULL;
 	return q;
 }
@@ -677,8 +693,7 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
  * @nvme: filled in
  * @pdev: the function; the caller holds its device lock and it is bound
  *
- * Sends Get Features. -EAGAIN if the controller is not LIVE yet; before that
- * stock has no admin queue.
+ * -EAGAIN if the controller is not LIVE yet; before that stock has no admin queue.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {
@@ -693,9 +708,7 @@ int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 		put_device(class_dev);
 		return -EAGAIN;
 	}
-	nvme->admin_q = nvme->ctrl ? homi_capture_admin_q(nvme->ctrl) : NULL;
-	if (nvme->admin_q && !blk_get_queue(nvme->admin_q))
-		nvme->admin_q = NULL;
+	nvme->admin_q = nvme->ctrl ? homi_find_admin_q(nvme->ctrl) : NULL;
 	if (!nvme->admin_q) {
 		put_device(class_dev);
 		return -ENXIO;
