@@ -356,9 +356,10 @@ static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u64 generation,
 
 /*
  * The controller is live, and was seen to be: lend from it, by what is granted
- * now. Not if another reset came meanwhile; that one ends here too.
+ * now. Not if another reset came meanwhile; that one ends here too. Positive: it
+ * does not tell, by this NVMe status.
  */
-static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
+static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 {
 	u64 generation;
 	u32 granted;
@@ -385,6 +386,7 @@ static void homi_ctrl_refresh(struct homi_ctrl *ctrl)
 			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",
 			ret);
 	wake_up_all(&ctrl->wait);
+	return ret;
 }
 
 static void homi_ctrl_live_work(struct work_struct *work)
@@ -591,8 +593,10 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 			ctrl->nvme.shut = true;
 	}
 	spin_unlock(&ctrl->lock);
-	if (live)
-		homi_ctrl_refresh(ctrl);
+	/* One without I/O queues, an administrative one say, is no business of ours. */
+	ret = -ENXIO;
+	if (live && homi_ctrl_refresh(ctrl) > 0)
+		goto err_unlist;
 	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
 	ret = dev_set_name(&ctrl->dev, "homi!%s",
 			   dev_name(ctrl->nvme.class_dev));

@@ -56,8 +56,8 @@ MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
 int homi_nvme_load_layout(void)
 {
 	/* The first CORE_MUST have to be there. */
-	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, ADMIN_Q, CORE_MUST,
-	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK };
+	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
+	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK, ADMIN_Q };
 	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST,
 	       DBS_DMA = PCI_MUST, EIS_DMA };
 	struct homi_btf_query core[] = {
@@ -67,10 +67,10 @@ int homi_nvme_load_layout(void)
 		[DISK] = { "nvme_ns", "disk" },
 		[HEAD] = { "nvme_ns", "head" },
 		[STATE] = { "nvme_ctrl", "state" },
-		[ADMIN_Q] = { "nvme_ctrl", "admin_q" },
 		[NS_MS] = { "nvme_ns", "ms" },
 		[HEAD_MS] = { "nvme_ns_head", "ms" },
 		[HEAD_DISK] = { "nvme_ns_head", "disk" },
+		[ADMIN_Q] = { "nvme_ctrl", "admin_q" },
 	};
 	struct homi_btf_query pci[] = {
 		[CTRL] = { "nvme_dev", "ctrl" },
@@ -100,7 +100,7 @@ int homi_nvme_load_layout(void)
 			return -ENOENT;
 	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
 	    core[RESULT].size != 8 || core[STATE].size != 4 ||
-	    core[ADMIN_Q].size != sizeof(void *) || pci[ALLOCATED].size != 4)
+	    pci[ALLOCATED].size != 4)
 		return -EINVAL;
 	/* Metadata size moved from the namespace to its head. */
 	i = core[NS_MS].offset >= 0 ? NS_MS : HEAD_MS;
@@ -115,7 +115,8 @@ int homi_nvme_load_layout(void)
 	layout.head_ms = core[HEAD_MS].offset;
 	layout.head_disk = core[HEAD_DISK].offset;	/* -1: no multipath */
 	layout.ctrl_state = core[STATE].offset;
-	layout.ctrl_admin_q = core[ADMIN_Q].offset;
+	layout.ctrl_admin_q = core[ADMIN_Q].size == sizeof(void *) ?
+			      core[ADMIN_Q].offset : -1;
 	layout.dev_ctrl = pci[CTRL].offset;
 	layout.dev_nr_allocated_queues = pci[ALLOCATED].offset;
 	layout.dev_dbbuf_dbs = pci[DBS].offset;
@@ -670,19 +671,20 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 }
 
 /*
- * Where BTF tells where it is, no code that stock runs at the same time is
- * patched. In any case it has to look like an admin queue.
+ * Where BTF tells where it is, and was found to be right about @nvme, no code that
+ * stock runs at the same time is patched. In any case it has to look like an
+ * admin queue.
  */
-static struct request_queue *homi_find_admin_q(void *ctrl)
+static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
 {
 	struct request_queue *q;
 
-	if (layout_known)
-		q = READ_ONCE(*(struct request_queue **)(ctrl +
+	if (nvme->dev && layout.ctrl_admin_q >= 0)
+		q = READ_ONCE(*(struct request_queue **)(nvme->ctrl +
 							 layout.ctrl_admin_q));
 	else
-		q = homi_capture_admin_q(ctrl);
-	if (!q || q->queuedata || !q->tag_set ||
+		q = homi_capture_admin_q(nvme->ctrl);
+	if (IS_ERR_OR_NULL(q) || q->queuedata || !q->tag_set ||
 	    q->tag_set->nr_hw_queues != 1 || !blk_get_queue(q))
 		return NULL;
 	return q;
@@ -693,7 +695,8 @@ static struct request_queue *homi_find_admin_q(void *ctrl)
  * @nvme: filled in
  * @pdev: the function; the caller holds its device lock and it is bound
  *
- * -EAGAIN if the controller is not LIVE yet; before that stock has no admin queue.
+ * -EAGAIN if the controller is not LIVE yet; before that stock has no admin
+ * queue. Without BTF it is asked for a feature.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {
@@ -708,17 +711,17 @@ int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 		put_device(class_dev);
 		return -EAGAIN;
 	}
-	nvme->admin_q = nvme->ctrl ? homi_find_admin_q(nvme->ctrl) : NULL;
+	nvme->dev = NULL;
+	if (layout_known && nvme->ctrl &&
+	    nvme->ctrl - layout.dev_ctrl == pci_get_drvdata(pdev))
+		nvme->dev = pci_get_drvdata(pdev);
+	nvme->admin_q = nvme->ctrl ? homi_find_admin_q(nvme) : NULL;
 	if (!nvme->admin_q) {
 		put_device(class_dev);
 		return -ENXIO;
 	}
 	nvme->pdev = pci_dev_get(pdev);
 	nvme->owner = pdev->driver->driver.owner;
-	nvme->dev = NULL;
-	if (layout_known && nvme->ctrl - layout.dev_ctrl ==
-	    pci_get_drvdata(pdev))
-		nvme->dev = pci_get_drvdata(pdev);
 	return 0;
 }
 

@@ -266,6 +266,8 @@ static void homi_test_grant_fails(struct kunit *test)
 	homi_mock_reset(mock);
 	KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_RESETTING);
 	KUNIT_EXPECT_EQ(test, homi_test_lend(ctrl), -EAGAIN);
+	/* One that is met like that is let be. */
+	KUNIT_EXPECT_EQ(test, homi_ctrl_refresh(ctrl), NVME_SC_INTERNAL);
 	/* The next one is the way out. */
 	mock->grant_ret = 0;
 	homi_mock_reset(mock);
