@@ -390,7 +390,7 @@ static void begin(void)
 
 static void rounds_on(const char *kind, int (*act)(const char *path))
 {
-	unsigned int rounds = times(64, 7), i;
+	unsigned int rounds = times(208, 7), i;
 	const char *dir = full_file_system(kind);
 
 	begin();
