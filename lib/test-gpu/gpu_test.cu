@@ -510,6 +510,7 @@ int main(int argc, char **argv)
 		{ "a command is lost", ALONE, 1, 64, 32, 256, 1000000, 0, 512, 0, 0, 0, 0, 0, 0, 500 },
 		{ "a command is lost", TOGETHER, 1, 64, 32, 256, 1000000, 4, 512, 0, 0, 0, 0, 0, 0, 500 },
 	};
+	static const char random_pages[] = "pages of a file at random, as the example reads them";
 	const char *only = "";
 	int i;
 
@@ -535,6 +536,8 @@ int main(int argc, char **argv)
 		if (!*only)
 			tap_try(probe_extents(), "a million searches in a table of 100,000 extents");
 	}
+	if (strstr(random_pages, only))
+		tap_try(probe_random_read(on_host), random_pages);
 	for (i = 0; i < (int)(sizeof(tests) / sizeof(tests[0])); i++)
 		if (strstr(tests[i].name, only))
 			run_test(tests[i]);
