@@ -415,19 +415,18 @@ static bool check_controller(const struct controller *c, struct json_object *all
 }
 
 /* How many controllers can be used. */
-static unsigned int check_controllers(struct json_object *all)
+static unsigned int check_controllers(const struct controller *list, unsigned int count,
+				      struct json_object *all)
 {
-	struct controller *list;
-	unsigned int i, count, good = 0;
+	unsigned int i, good = 0;
 	struct answer a;
 
-	if (find_controllers(&list, &count) || !count) {
+	if (!count) {
 		set(&a, NO, "modprobe nvme, or plug one in", "this machine has no NVMe controller");
 		show(&a, NULL, "controllers", all);
 	}
 	for (i = 0; i < count; i++)
 		good += check_controller(&list[i], all);
-	free(list);
 	return good;
 }
 
@@ -435,7 +434,8 @@ static unsigned int check_controllers(struct json_object *all)
 int cmd_check(const struct options *opt)
 {
 	struct json_object *top = NULL, *all = NULL;
-	unsigned int usable;
+	struct controller *list;
+	unsigned int usable, count;
 	struct answer a;
 	bool good = true;
 	size_t i;
@@ -449,10 +449,15 @@ int cmd_check(const struct options *opt)
 		show(&a, NULL, questions[i].name, all);
 		good &= a.verdict != NO;
 	}
-	usable = check_controllers(all);
+	if (find_controllers(&list, &count))
+		count = 0;
+	usable = check_controllers(list, count, all);
 	good &= usable > 0;
-	if (opt->json) {
+	if (opt->json)
 		json_object_object_add(top, "checks", all);
+	show_peers(list, count, top);
+	free(list);
+	if (opt->json) {
 		add_number(top, "usable_controllers", usable);
 		add_bool(top, "usable", good);
 		print_json(top);

@@ -154,6 +154,10 @@ bool read_line(const char *path, char *buf, size_t len);
 int find_controller_of(const struct stat *st, const char *path, char name[NAME_LEN],
 		       struct trouble *t);
 
+/* --- peers.c --- */
+
+void show_peers(const struct controller *cs, unsigned int nr_cs, struct json_object *top);
+
 /* --- session.c: an open controller with a reader, kept for the next file --- */
 
 struct session {
