@@ -3,7 +3,7 @@
  * Runs a program that takes a dma-buf as an open descriptor: one of the accelerator's memory,
  * whose number stands in for {} among its arguments.
  *
- *	bar_exec LENGTH COMMAND ARGUMENT...
+ *	bar_exec OFFSET LENGTH COMMAND ARGUMENT...
  *
  * Status 4: there is no accelerator here.
  */
@@ -19,17 +19,18 @@ int main(int argc, char **argv)
 	int dev = open("/dev/homi_exporter", O_RDWR | O_CLOEXEC), i;
 	char number[16];
 
-	if (argc < 3)
+	if (argc < 4)
 		return 2;
-	export.length = strtoull(argv[1], NULL, 0);
+	export.offset = strtoull(argv[1], NULL, 0);
+	export.length = strtoull(argv[2], NULL, 0);
 	if (dev < 0 || ioctl(dev, EXPORTER_EXPORT, &export))
 		return TEST_SKIP;
 	fcntl(export.out_fd, F_SETFD, 0);
 	snprintf(number, sizeof(number), "%d", export.out_fd);
-	for (i = 2; i < argc; i++)
+	for (i = 3; i < argc; i++)
 		if (!strcmp(argv[i], "{}"))
 			argv[i] = number;
-	execvp(argv[2], argv + 2);
-	perror(argv[2]);
+	execvp(argv[3], argv + 3);
+	perror(argv[3]);
 	return 1;
 }

@@ -7,6 +7,7 @@ set -u
 root=$(readlink -f "$(dirname "$0")/../..")
 device=$root/build/lib/host_device
 bar=$root/selftests/bar_exec
+homi=$root/tools/homi
 : "${HOMI_CTRL:?}" "${HOMI_EXT4:?}" "${HOMI_XFS:?}"
 tmp=$(mktemp -d)
 . "$root/lib/tap.sh"
@@ -47,6 +48,22 @@ reads() {
 	fi
 }
 
+# What "homi check" says of the way to the accelerator is what the kernel says of its memory;
+# all other controllers have a root port of their own.
+on_the_way() {
+	local want
+
+	want=$(sed -n 's/^memory: BAR \([0-9]*\) of \([^,]*\), \([0-9]*\) bridges away, .*/\2 \1 \3/p' "$tmp/way")
+	"$homi" check -o json >"$tmp/check" || true
+	"$homi" check | sed -n '/^Peer/,/^$/s/^/# /p'
+	[ -n "$want" ] && jq -e --arg ctrl "$HOMI_CTRL" --arg want "$want switch 67108864" '
+		([.peers[] | select(.controller == $ctrl) |
+		  "\(.device) \(.bar) \(.distance) \(.path) \(.bar_size)"] == [$want]) and
+		all(.peers[] | select(.controller != $ctrl); .path == "root" and .distance > 1) and
+		([.peers[].controller] | unique) == ([.checks[].controller | values] | unique)' \
+		"$tmp/check" >"$tmp/out" 2>&1
+}
+
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	make_files "$dir"
 	for file in whole one holes; do
@@ -56,7 +73,21 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 			skip "memory of the system: $dir, $file" "no /dev/udmabuf"
 		fi
 		reads "memory of the accelerator: $dir, $file" "BAR 2 of" "$dir/device/$file" \
-			"$bar" 0x800000 "$device" -b {}
+			"$bar" 0 0x800000 "$device" -b {}
 	done
 done
+# scripts/check-all looks for it in that memory, from outside of the guest; no other test has this
+# part of it.
+seq -f 'homi-in-the-bar. %07.0f' 65536 >"$HOMI_EXT4/device/marked"
+sync -f "$HOMI_EXT4"
+reads "memory of the accelerator: marked" "BAR 2 of" "$HOMI_EXT4/device/marked" \
+	"$bar" 0x3000000 0x400000 "$device" -b {}
+if ! "$bar" 0 0x800000 "$device" -b {} -d "$HOMI_CTRL" "$HOMI_EXT4/device/one" >"$tmp/way" 2>&1; then
+	skip "homi check: the way to the accelerator" "no accelerator here"
+elif on_the_way; then
+	ok "homi check: the way to the accelerator"
+else
+	not_ok "homi check: the way to the accelerator"
+	sed 's/^/# /' "$tmp/way" "$tmp/out" "$tmp/check"
+fi
 plan
