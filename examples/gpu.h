@@ -92,7 +92,7 @@ static inline void source_close(struct source *s)
 	homi_close(&s->dev);
 }
 
-/* A dma-buf of the GPU's memory; the controller reaches it through the GPU's BAR. */
+/* A dma-buf of the GPU's memory, or a negative errno; the controller reaches it by the GPU's BAR. */
 static inline int gpu_export(void *memory, size_t length)
 {
 	int fd = -1;
@@ -113,11 +113,10 @@ static inline int gpu_export(void *memory, size_t length)
 	void *entry = NULL;
 
 #if CUDART_VERSION >= 12050
-	MUST(cudaGetDriverEntryPointByVersion("cuMemGetHandleForAddressRange", &entry, 11070,
-					      cudaEnableDefault, &found));
+	cudaGetDriverEntryPointByVersion("cuMemGetHandleForAddressRange", &entry, 11070,
+					 cudaEnableDefault, &found);
 #else
-	MUST(cudaGetDriverEntryPoint("cuMemGetHandleForAddressRange", &entry, cudaEnableDefault,
-				     &found));
+	cudaGetDriverEntryPoint("cuMemGetHandleForAddressRange", &entry, cudaEnableDefault, &found);
 #endif
 	if (!entry || ((export_fn *)entry)(&fd, (CUdeviceptr)memory, length,
 					   CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0))

@@ -13,11 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
-#include <linux/udmabuf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -152,14 +151,16 @@ static int device_read(const struct device *d)
  * In a process of its own. A mapping of doorbells is not inherited, so it makes its own; after
  * that nothing is left by which it could get at more.
  */
-static void device_process(struct device *d, const struct homi_dev *dev, struct homi_queue *queue)
+static void device_process(struct device *d, const struct homi_dev *dev, struct homi_queue *queue,
+			   pid_t parent)
 {
 	if (homi_queue_map(dev, queue))
 		_exit(1);
 	homi_queue_get_config(queue, &d->config);
 	d->config.users = d->image->users;
 	d->config.free_cids = d->image->free_cids;
-	if (syscall(SYS_close_range, 0, ~0u, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || syscall(SYS_close_range, 0, ~0u, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT))
 		_exit(1);
 	d->image->error = (uint32_t)-device_read(d);
 	/* the report before the word that says it is there */
@@ -169,24 +170,6 @@ static void device_process(struct device *d, const struct homi_dev *dev, struct 
 }
 
 /* --- the host --- */
-
-static int udmabuf(uint64_t size)
-{
-	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = size };
-	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	int memfd = memfd_create("host_device", MFD_CLOEXEC | MFD_ALLOW_SEALING), fd = -1;
-
-	if (dev >= 0 && memfd >= 0 && !ftruncate(memfd, (off_t)size) &&
-	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
-		create.memfd = (uint32_t)memfd;
-		fd = ioctl(dev, UDMABUF_CREATE, &create);
-	}
-	if (fd < 0)
-		fd = -errno;
-	close(memfd);
-	close(dev);
-	return fd;
-}
 
 static int compare(int file, const uint8_t *data, uint64_t size)
 {
@@ -223,13 +206,13 @@ static void describe(const struct homi_dev *dev, const struct homi_mem *mem)
 
 static int run_device(struct device *d, const struct homi_dev *dev, struct homi_queue *queue)
 {
+	pid_t pid, parent = getpid();
 	int status;
-	pid_t pid;
 
 	fflush(NULL);
 	pid = fork();
 	if (!pid)
-		device_process(d, dev, queue);
+		device_process(d, dev, queue, parent);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -errno;
 	if (status || !d->image->done) {
@@ -260,7 +243,7 @@ static int read_file(const struct homi_dev *dev, int file, uint64_t size, int dm
 	data_at = (table_at + extents->length + PAGE - 1) / PAGE * PAGE;
 	length = (data_at + d.size + 2 * PAGE - 1) / (2 * PAGE) * (2 * PAGE);
 	if (dmabuf < 0)
-		dmabuf = udmabuf(length);
+		dmabuf = homi_udmabuf(length);
 	if (dmabuf < 0)
 		return fail("/dev/udmabuf", dmabuf);
 	base = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);

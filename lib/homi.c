@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,26 @@ int homi_mem_alloc(const struct homi_dev *dev, uint64_t length, uint32_t flags,
 	else
 		mem->owned = 1;
 	return ret;
+}
+
+int homi_udmabuf(uint64_t length)
+{
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = length };
+	int memfd = memfd_create("homi", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), fd = -1;
+
+	if (dev >= 0 && memfd >= 0 && !ftruncate(memfd, (off_t)length) &&
+	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+		create.memfd = (uint32_t)memfd;
+		fd = ioctl(dev, UDMABUF_CREATE, &create);
+	}
+	if (fd < 0)
+		fd = -errno;
+	if (memfd >= 0)
+		close(memfd);
+	if (dev >= 0)
+		close(dev);
+	return fd;
 }
 
 int homi_mem_release(const struct homi_dev *dev, struct homi_mem *mem)

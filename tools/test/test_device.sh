@@ -82,6 +82,17 @@ seq -f 'homi-in-the-bar. %07.0f' 65536 >"$HOMI_EXT4/device/marked"
 sync -f "$HOMI_EXT4"
 reads "memory of the accelerator: marked" "BAR 2 of" "$HOMI_EXT4/device/marked" \
 	"$bar" 0x3000000 0x400000 "$device" -b {}
+# All of it there, threads that play the device
+if ! "$bar" 0 0x800000 true; then
+	skip "homi-bench in the accelerator's memory" "no accelerator here"
+elif "$bar" 0 0x800000 "$root/tools/homi-bench" -b {} -d "$HOMI_CTRL" -i device-model -s 1 --sq=device --cq=device \
+	--lists=device --data=device --bs 16k "$HOMI_EXT4/device/whole" >"$tmp/out" 2>&1; then
+	ok "homi-bench in the accelerator's memory"
+	sed 's/^/# /' "$tmp/out"
+else
+	not_ok "homi-bench in the accelerator's memory"
+	sed 's/^/# /' "$tmp/out"
+fi
 if ! "$bar" 0 0x800000 "$device" -b {} -d "$HOMI_CTRL" "$HOMI_EXT4/device/one" >"$tmp/way" 2>&1; then
 	skip "homi check: the way to the accelerator" "no accelerator here"
 elif on_the_way; then

@@ -117,6 +117,16 @@ int homi_mem_alloc(const struct homi_dev *dev, uint64_t length, uint32_t flags,
 int homi_mem_import(const struct homi_dev *dev, int dmabuf, uint64_t offset, uint64_t length,
 		    uint32_t flags, void *addr, struct homi_mem *mem, uint32_t *reason);
 
+/**
+ * homi_udmabuf - a dma-buf of the system's memory, for a look without a device
+ * @length: bytes, a multiple of the system's page size
+ *
+ * By /dev/udmabuf, whose module has a limit (size_limit_mb). The caller closes it.
+ *
+ * Return: a descriptor or a negative errno
+ */
+int homi_udmabuf(uint64_t length);
+
 /** homi_get_mem_info - where memory really is, and whether it still is the controller's */
 int homi_get_mem_info(const struct homi_dev *dev, const struct homi_mem *mem,
 		      struct homi_mem_info *info);
