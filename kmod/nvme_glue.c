@@ -142,6 +142,32 @@ struct homi_admin_call {
 	void *buf;
 };
 
+/*
+ * How many are out. They keep no reference to the module: a question that stock is
+ * asked after a reset would have rmmod fail, with nobody using anything.
+ */
+static atomic_t homi_calls = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(homi_calls_wait);
+
+static void homi_admin_is_back(void)
+{
+	if (atomic_dec_and_test(&homi_calls))
+		wake_up_all(&homi_calls_wait);
+}
+
+/**
+ * homi_nvme_drain - returns when no admin command is out
+ *
+ * Nobody sends one any more. Stock ends those that are with its own time-out.
+ */
+void homi_nvme_drain(void)
+{
+	wait_event(homi_calls_wait, !atomic_read(&homi_calls));
+	/* Who counted to zero, in an interrupt or as a task, has returned. */
+	synchronize_rcu();
+	synchronize_rcu_tasks();
+}
+
 static void homi_admin_put(struct homi_admin_call *call)
 {
 	if (!refcount_dec_and_test(&call->ref))
@@ -175,7 +201,7 @@ static enum rq_end_io_ret homi_admin_end_io(HOMI_END_IO_ARGS)
 		call->status = NVME_SC_HOST_PATH_ERROR;
 	complete(&call->done);
 	homi_admin_put(call);
-	module_put(THIS_MODULE);
+	homi_admin_is_back();
 	return RQ_END_IO_FREE;
 }
 
@@ -273,20 +299,16 @@ static int homi_admin_send(struct homi_nvme *nvme, struct homi_admin_call *call,
 {
 	struct request *req;
 
-	/* On the way out nothing is lent, so nothing has to be deleted. */
-	if (!try_module_get(THIS_MODULE))
-		return -ENODEV;
 	req = homi_admin_prepare(nvme, call, deadline);
-	if (IS_ERR(req)) {
-		module_put(THIS_MODULE);
+	if (IS_ERR(req))
 		return PTR_ERR(req);
-	}
+	atomic_inc(&homi_calls);
 	refcount_inc(&call->ref);
 	if (homi_admin_execute(nvme, req))
 		return 0;
 	refcount_dec(&call->ref);
 	homi_admin_free(req);
-	module_put(THIS_MODULE);
+	homi_admin_is_back();
 	return -EAGAIN;
 }
 
@@ -648,8 +670,20 @@ static int homi_capture_pre(struct kprobe *kp, struct pt_regs *regs)
 NOKPROBE_SYMBOL(homi_capture_pre);
 
 /*
+ * Ask stock for a feature, as one of its own: it is not failed by a reset that has
+ * begun, but waits for its end.
+ */
+static int homi_ask_feature(void *ctrl)
+{
+	u32 result;
+
+	return nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
+				 &result);
+}
+
+/*
  * The admin queue without any private layout: it is what blk_mq_alloc_request()
- * receives while we ask stock for a feature, once.
+ * receives meanwhile, once.
  */
 static struct request_queue *homi_capture_admin_q(void *ctrl)
 {
@@ -658,14 +692,12 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 		.kp.pre_handler = homi_capture_pre,
 		.task = current,
 	};
-	u32 result;
 	int ret;
 
 	ret = register_kprobe(&capture.kp);
 	if (ret)
 		return NULL;
-	ret = nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
-				&result);
+	ret = homi_ask_feature(ctrl);
 	unregister_kprobe(&capture.kp);
 	return !ret && capture.hits == 1 ? capture.q : NULL;
 }
@@ -673,14 +705,15 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 /*
  * Where BTF tells where it is, and was found to be right about @nvme, no code that
  * stock runs at the same time is patched. In any case it has to look like an
- * admin queue.
+ * admin queue, of a controller that answers.
  */
 static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
 {
 	struct request_queue *q;
 
 	if (nvme->dev && layout.ctrl_admin_q >= 0)
-		q = READ_ONCE(*(struct request_queue **)(nvme->ctrl +
+		q = homi_ask_feature(nvme->ctrl) ? NULL :
+		    READ_ONCE(*(struct request_queue **)(nvme->ctrl +
 							 layout.ctrl_admin_q));
 	else
 		q = homi_capture_admin_q(nvme->ctrl);
@@ -695,8 +728,8 @@ static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
  * @nvme: filled in
  * @pdev: the function; the caller holds its device lock and it is bound
  *
- * -EAGAIN if the controller is not LIVE yet; before that stock has no admin
- * queue. Without BTF it is asked for a feature.
+ * Sends Get Features. -EAGAIN if the controller is not LIVE yet; before that
+ * stock has no admin queue.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {

@@ -119,6 +119,7 @@ struct homi_nvme_events {
 
 int homi_nvme_hook(const struct homi_nvme_events *events);
 void homi_nvme_unhook(void);
+void homi_nvme_drain(void);
 bool homi_nvme_hooked(void);
 
 bool homi_nvme_bound(struct pci_dev *pdev);

@@ -203,8 +203,8 @@ int homi_reset_init(void)
 }
 
 /*
- * Order: no hook, so no new work; then no controller; the notifier last, since
- * stock may go away under a controller that is attached.
+ * Order: no hook, so no new work; then no controller; then the notifier, since
+ * stock may go away under a controller that is attached; and then no command.
  */
 void homi_reset_exit(void)
 {
@@ -213,6 +213,7 @@ void homi_reset_exit(void)
 	homi_ctrl_detach_all();
 	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
 	flush_workqueue(homi_wq);
+	homi_nvme_drain();
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
