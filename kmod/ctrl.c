@@ -381,7 +381,7 @@ static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
-	/* ENODEV: it goes. */
+	/* ENODEV: it goes, or we do. */
 	if (live && ret && ret != -EAGAIN && ret != -ENODEV)
 		pci_err(ctrl->nvme.pdev,
 			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",

@@ -266,6 +266,7 @@ err_ctrl:
 	homi_ctrl_exit();
 err_object:
 	homi_object_exit();
+	homi_nvme_drain();
 	return ret;
 }
 
@@ -277,6 +278,7 @@ static void __exit homi_exit(void)
 	homi_import_exit();
 	homi_ctrl_exit();
 	homi_object_exit();
+	homi_nvme_drain();
 }
 
 module_init(homi_init);

@@ -158,7 +158,8 @@ static void homi_admin_is_back(void)
 /**
  * homi_nvme_drain - returns when no admin command is out
  *
- * Nobody sends one any more. Stock ends those that are with its own time-out.
+ * The last thing before the module's text goes: nobody sends one any more. Stock
+ * ends those that are out, with its own time-out or when it gives up a reset.
  */
 void homi_nvme_drain(void)
 {
@@ -299,6 +300,9 @@ static int homi_admin_send(struct homi_nvme *nvme, struct homi_admin_call *call,
 {
 	struct request *req;
 
+	/* On the way out nothing is lent, so nothing has to be deleted. */
+	if (!module_is_live(THIS_MODULE))
+		return -ENODEV;
 	req = homi_admin_prepare(nvme, call, deadline);
 	if (IS_ERR(req))
 		return PTR_ERR(req);
@@ -670,20 +674,8 @@ static int homi_capture_pre(struct kprobe *kp, struct pt_regs *regs)
 NOKPROBE_SYMBOL(homi_capture_pre);
 
 /*
- * Ask stock for a feature, as one of its own: it is not failed by a reset that has
- * begun, but waits for its end.
- */
-static int homi_ask_feature(void *ctrl)
-{
-	u32 result;
-
-	return nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
-				 &result);
-}
-
-/*
  * The admin queue without any private layout: it is what blk_mq_alloc_request()
- * receives meanwhile, once.
+ * receives while we ask stock for a feature, once.
  */
 static struct request_queue *homi_capture_admin_q(void *ctrl)
 {
@@ -692,28 +684,29 @@ static struct request_queue *homi_capture_admin_q(void *ctrl)
 		.kp.pre_handler = homi_capture_pre,
 		.task = current,
 	};
+	u32 result;
 	int ret;
 
 	ret = register_kprobe(&capture.kp);
 	if (ret)
 		return NULL;
-	ret = homi_ask_feature(ctrl);
+	ret = nvme_get_features(ctrl, NVME_FEAT_NUM_QUEUES, 0, NULL, 0,
+				&result);
 	unregister_kprobe(&capture.kp);
 	return !ret && capture.hits == 1 ? capture.q : NULL;
 }
 
 /*
  * Where BTF tells where it is, and was found to be right about @nvme, no code that
- * stock runs at the same time is patched. In any case it has to look like an
- * admin queue, of a controller that answers.
+ * stock runs at the same time is patched, and nothing is asked that could wait for
+ * a reset that never ends. In any case it has to look like an admin queue.
  */
 static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
 {
 	struct request_queue *q;
 
 	if (nvme->dev && layout.ctrl_admin_q >= 0)
-		q = homi_ask_feature(nvme->ctrl) ? NULL :
-		    READ_ONCE(*(struct request_queue **)(nvme->ctrl +
+		q = READ_ONCE(*(struct request_queue **)(nvme->ctrl +
 							 layout.ctrl_admin_q));
 	else
 		q = homi_capture_admin_q(nvme->ctrl);
@@ -728,8 +721,8 @@ static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
  * @nvme: filled in
  * @pdev: the function; the caller holds its device lock and it is bound
  *
- * Sends Get Features. -EAGAIN if the controller is not LIVE yet; before that
- * stock has no admin queue.
+ * -EAGAIN if the controller is not LIVE yet; before that stock has no admin
+ * queue. Without BTF it is asked for a feature.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {

@@ -182,6 +182,15 @@ static struct notifier_block homi_bus_nb = {
 	.priority = 10,
 };
 
+/* No hook, so no new work; then no controller. */
+static void homi_reset_leave(void)
+{
+	homi_nvme_unhook();
+	cancel_work_sync(&homi_scan_work);
+	homi_ctrl_detach_all();
+}
+
+/* On failure too a controller may have been met, by the hooks that were there. */
 int homi_reset_init(void)
 {
 	int ret;
@@ -190,30 +199,30 @@ int homi_reset_init(void)
 	if (ret) {
 		pr_err("homi: the nvme driver's functions can't be hooked (%d): in use by a live patch or a tracer?\n",
 		       ret);
-		return ret;
+		goto err_leave;
 	}
 	ret = bus_register_notifier(&pci_bus_type, &homi_bus_nb);
-	if (ret) {
-		homi_nvme_unhook();
-		return ret;
-	}
+	if (ret)
+		goto err_leave;
 	queue_work(homi_wq, &homi_scan_work);
 	flush_work(&homi_scan_work);
 	return 0;
+
+err_leave:
+	homi_reset_leave();
+	flush_workqueue(homi_wq);
+	return ret;
 }
 
 /*
- * Order: no hook, so no new work; then no controller; then the notifier, since
- * stock may go away under a controller that is attached; and then no command.
+ * The notifier last, since stock may go away under a controller that is
+ * attached.
  */
 void homi_reset_exit(void)
 {
-	homi_nvme_unhook();
-	cancel_work_sync(&homi_scan_work);
-	homi_ctrl_detach_all();
+	homi_reset_leave();
 	bus_unregister_notifier(&pci_bus_type, &homi_bus_nb);
 	flush_workqueue(homi_wq);
-	homi_nvme_drain();
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
