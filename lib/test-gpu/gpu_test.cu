@@ -66,12 +66,12 @@ static uint32_t units_of(const struct test *test)
 	return test->bytes > JOB_PAGE ? 256 : 2048;
 }
 
-static int on_host;
+int on_host;
 static uint32_t scale = 1;
 
 /* --- memory --- */
 
-static void *alloc_shared(size_t size)
+void *alloc_shared(size_t size)
 {
 	void *p = NULL;
 
@@ -84,7 +84,7 @@ static void *alloc_shared(size_t size)
 	return p;
 }
 
-static void release_shared(void *p)
+void release_shared(void *p)
 {
 	if (on_host)
 		free(p);
@@ -537,7 +537,7 @@ int main(int argc, char **argv)
 			tap_try(probe_extents(), "a million searches in a table of 100,000 extents");
 	}
 	if (strstr(random_pages, only))
-		tap_try(probe_random_read(on_host), random_pages);
+		tap_try(probe_random_read(), random_pages);
 	for (i = 0; i < (int)(sizeof(tests) / sizeof(tests[0])); i++)
 		if (strstr(tests[i].name, only))
 			run_test(tests[i]);

@@ -17,4 +17,10 @@
 	} \
 } while (0)
 
+/* Threads of the host in place of a GPU's */
+extern int on_host;
+/* Memory that both reach, zeroed; gpu_test.cu */
+void *alloc_shared(size_t size);
+void release_shared(void *p);
+
 #endif /* HOMI_TEST_MUST_H */

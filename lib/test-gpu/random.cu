@@ -23,29 +23,6 @@
 #define DMA		0x40000000ull
 #define GAP		0x1000000ull	/* from one segment's address to the next one's */
 
-static int on_host;
-
-static void *shared_alloc(size_t size)
-{
-	void *p = NULL;
-
-	if (on_host)
-		p = aligned_alloc(4096, (size + 4095) & ~(size_t)4095);
-	else
-		MUST(cudaHostAlloc(&p, size, cudaHostAllocPortable | cudaHostAllocMapped));
-	if (p)
-		memset(p, 0, size);
-	return p;
-}
-
-static void shared_free(void *p)
-{
-	if (on_host)
-		free(p);
-	else if (p)
-		cudaFreeHost(p);
-}
-
 __global__ void random_read_kernel(struct random_read r)
 {
 	random_read_thread(&r, blockIdx.x * blockDim.x + threadIdx.x);
@@ -139,8 +116,8 @@ static const char *make_queue(struct model *m, struct homi_shared *queue, void *
 	mc.block_size = BLOCK;
 	mc.blocks = BLOCKS;
 	mc.reorder = 11;
-	mc.alloc = shared_alloc;
-	mc.release = shared_free;
+	mc.alloc = alloc_shared;
+	mc.release = release_shared;
 	TAP_MUST(!model_init(m, &mc));
 	for (i = 0; i < BLOCKS * BLOCK / 8; i++)
 		((uint64_t *)m->data)[i] = i * 0x9e3779b97f4a7c15ull;
@@ -150,9 +127,9 @@ static const char *make_queue(struct model *m, struct homi_shared *queue, void *
 	return NULL;
 }
 
-const char *probe_random_read(int host)
+const char *probe_random_read(void)
 {
-	uint32_t threads = host ? 4 : 1024, i;
+	uint32_t threads = on_host ? 4 : 1024, i;
 	uint64_t length = (uint64_t)threads * RANDOM_READ_PAGE, part = length / SEGMENTS;
 	struct homi_extent *records;
 	std::vector<uint64_t> file(PAGES * RANDOM_READ_PAGE / 8);
@@ -162,15 +139,14 @@ const char *probe_random_read(int host)
 	struct model *m;
 	void *memory;
 
-	on_host = host;
-	m = (struct model *)shared_alloc(sizeof(*m));
-	memory = shared_alloc(homi_shared_size(DEPTH));
-	records = (struct homi_extent *)shared_alloc(PAGES * PER_PAGE * sizeof(*records));
-	segs = (struct homi_seg *)shared_alloc(SEGMENTS * sizeof(*segs));
+	m = (struct model *)alloc_shared(sizeof(*m));
+	memory = alloc_shared(homi_shared_size(DEPTH));
+	records = (struct homi_extent *)alloc_shared(PAGES * PER_PAGE * sizeof(*records));
+	segs = (struct homi_seg *)alloc_shared(SEGMENTS * sizeof(*segs));
 	wrong = make_queue(m, &r.queue, memory);
 	if (wrong)
 		return wrong;
-	r.data = (uint8_t *)shared_alloc(length);
+	r.data = (uint8_t *)alloc_shared(length);
 	for (i = 0; i < SEGMENTS; i++) {
 		segs[i].offset = i * part;
 		segs[i].dma_addr = DMA + i * GAP;
@@ -185,10 +161,10 @@ const char *probe_random_read(int host)
 	r.nsid = MODEL_NSID;
 	r.block_size = BLOCK;
 	r.pages = PAGES;
-	r.reads = host ? 500 : 200;
-	r.polls = host ? 1ull << 40 : 50000000;
-	r.sums = (uint64_t *)shared_alloc(threads * 8ull);
-	r.errors = (int32_t *)shared_alloc(threads * 4ull);
+	r.reads = on_host ? 500 : 200;
+	r.polls = on_host ? 1ull << 40 : 50000000;
+	r.sums = (uint64_t *)alloc_shared(threads * 8ull);
+	r.errors = (int32_t *)alloc_shared(threads * 4ull);
 	TAP_MUST(!model_start(m));
 	wrong = run(&r, threads);
 	model_stop(m);
@@ -198,12 +174,12 @@ const char *probe_random_read(int host)
 		wrong = look(&r, threads, file);
 	printf("# %llu commands for %u reads\n", (unsigned long long)m->executed, threads * r.reads);
 	model_destroy(m);
-	shared_free(m);
-	shared_free(memory);
-	shared_free(records);
-	shared_free(segs);
-	shared_free(r.data);
-	shared_free(r.sums);
-	shared_free(r.errors);
+	release_shared(m);
+	release_shared(memory);
+	release_shared(records);
+	release_shared(segs);
+	release_shared(r.data);
+	release_shared(r.sums);
+	release_shared(r.errors);
 	return wrong;
 }

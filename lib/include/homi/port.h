@@ -17,6 +17,13 @@
 #define HOMI_PORT_DEVICE 0
 #endif
 
+/* Host and device code of one text; the third is clang's own word for CUDA. */
+#if defined(__CUDACC__) || defined(__HIPCC__) || defined(__CUDA__)
+#define HOMI_PORT_BOTH 1
+#else
+#define HOMI_PORT_BOTH 0
+#endif
+
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700
 #error "lanes of a warp have to run independently: compute capability 7.0 or above"
 #endif
@@ -27,7 +34,7 @@
  * Always inlined: a ring that is a local variable then stays in registers over
  * compiler barriers, because its address is never given away.
  */
-#if defined(__CUDACC__) || defined(__HIPCC__)
+#if HOMI_PORT_BOTH
 #define HOMI_FN static inline __host__ __device__ __attribute__((always_inline, unused))
 #else
 #define HOMI_FN static inline __attribute__((always_inline, unused))
@@ -37,7 +44,7 @@
 #define homi_unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Known to be 0 when compiling; may say no where it is. */
-#if defined(__CUDACC__) || defined(__HIPCC__)
+#if HOMI_PORT_BOTH
 #define homi_known_zero(x) 0
 #else
 #define homi_known_zero(x) (__builtin_constant_p(x) && !(x))
@@ -432,7 +439,7 @@ HOMI_FN void homi_lanes_sync(homi_lanes lanes)
  * Neighbouring words in one instruction where there is one; 8-byte aligned
  * memory that is written before a fence.
  */
-#if defined(__GNUC__) && !defined(__CUDACC__) && !defined(__HIPCC__)
+#if defined(__GNUC__) && !HOMI_PORT_BOTH
 #define HOMI_PORT_VECTOR(words) \
 	__attribute__((vector_size((words) * 8), aligned(8), may_alias))
 #endif
