@@ -2,6 +2,7 @@
 /*
  * The homi command: options, and the table of what it can do.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,25 +104,15 @@ static int command_usage(const struct command *cmd)
 	return EXIT_OK;
 }
 
-static int parse_number(const char *text, const char *what, uint64_t most, uint32_t *value)
+static int number_option(const char *text, const char *what, uint64_t most, uint32_t *value)
 {
-	unsigned long long n;
-	char *end;
+	int ret = parse_number(text, 1, most, value);
 
-	n = strtoull(text, &end, 10);
-	if (end == text || *text == '-')
+	if (ret == -EINVAL)
 		return complain(EXIT_USAGE, "%s: \"%s\" is not a number", what, text);
-	if (*end == 'k' || *end == 'K') {
-		n = n > most ? n : n * 1024;
-		end++;
-	} else if (*end == 'm' || *end == 'M') {
-		n = n > most ? n : n * 1024 * 1024;
-		end++;
-	}
-	if (*end || !n || n > most)
+	if (ret)
 		return complain(EXIT_USAGE, "%s: \"%s\" is not from 1 to %llu", what, text,
 				(unsigned long long)most);
-	*value = (uint32_t)n;
 	return 0;
 }
 
@@ -154,13 +145,13 @@ static int parse_one(struct options *opt, int letter)
 		opt->dry_run = true;
 		return 0;
 	case 'c':
-		return parse_number(optarg, "--count", UINT32_MAX, &opt->recalls);
+		return number_option(optarg, "--count", UINT32_MAX, &opt->recalls);
 	case OPT_DEPTH:
-		return parse_number(optarg, "--depth", 65535, &opt->reader.depth);
+		return number_option(optarg, "--depth", 65535, &opt->reader.depth);
 	case OPT_BS:
-		return parse_number(optarg, "--bs", 1 << 30, &opt->reader.chunk);
+		return number_option(optarg, "--bs", 1 << 30, &opt->reader.chunk);
 	case OPT_TIMEOUT:
-		ret = parse_number(optarg, "--timeout", 86400, &seconds);
+		ret = number_option(optarg, "--timeout", 86400, &seconds);
 		if (!ret)
 			opt->reader.timeout_ms = seconds * 1000;
 		return ret;

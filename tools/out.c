@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +57,27 @@ const char *size_text(uint64_t bytes, char *buf, size_t len)
 	}
 	snprintf(buf, len, i ? "%.1f %s" : "%.0f %s", value, unit[i]);
 	return buf;
+}
+
+int parse_number(const char *text, uint64_t least, uint64_t most, uint32_t *value)
+{
+	unsigned long long n;
+	char *end;
+
+	n = strtoull(text, &end, 10);
+	if (end == text || *text == '-')
+		return -EINVAL;
+	if (*end == 'k' || *end == 'K') {
+		n = n > most ? n : n * 1024;
+		end++;
+	} else if (*end == 'm' || *end == 'M') {
+		n = n > most ? n : n * 1024 * 1024;
+		end++;
+	}
+	if (*end || n < least || n > most)
+		return -ERANGE;
+	*value = (uint32_t)n;
+	return 0;
 }
 
 uint64_t clock_now_ns(int clock)

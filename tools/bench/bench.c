@@ -101,17 +101,11 @@ static const char usage_text[] =
 
 static uint32_t number(const char *what, const char *text, uint32_t least, uint32_t most)
 {
-	unsigned long long n;
-	char *end;
+	uint32_t value;
 
-	n = strtoull(text, &end, 10);
-	if (*end == 'k' || *end == 'K') {
-		n = n > most ? n : n * 1024;
-		end++;
-	}
-	if (end == text || *end || *text == '-' || n < least || n > most)
+	if (parse_number(text, least, most, &value))
 		bench_die(EXIT_USAGE, "%s: \"%s\" is not from %u to %u", what, text, least, most);
-	return (uint32_t)n;
+	return value;
 }
 
 static bool is_device(const char *what, const char *text)
@@ -335,7 +329,7 @@ static void compare_slot(const struct bench *b, uint64_t slot, char *want, char 
 {
 	const struct homi_extent_table *table = b->extents.table;
 	uint64_t offset = b->last[slot], i;
-	uint8_t *at = b->on_device[BENCH_DATA] ? b->device.base : b->host.base;
+	uint8_t *at = b->work.data.base + b->work.data.offset + slot * b->bytes;
 	struct homi_run run;
 	size_t bytes;
 
@@ -344,7 +338,6 @@ static void compare_slot(const struct bench *b, uint64_t slot, char *want, char 
 	bytes = run.blocks * table->block_size;
 	if (pread(b->file, want, bytes, (off_t)offset) != (ssize_t)bytes)
 		bench_die(EXIT_IO, "%s: reading it: %s", b->path, strerror(errno));
-	at += b->work.data.offset + slot * b->bytes;
 	/* A GPU's driver copies to and from both sides. */
 	if (b->gpu && b->gpu->get(got, at, bytes))
 		bench_die(EXIT_IO, "%s gives no copy", b->gpu_name);
@@ -413,7 +406,7 @@ static void show_json(const struct bench *b, const struct work_count *all, uint6
 	add_number(o, "bytes", all->bytes);
 	json_object_object_add(o, "reads_per_second", json_object_new_double((double)all->reads / b->took));
 	add_number(o, "compared", compared);
-	if (b->latency && b->initiator == BENCH_CPU) {
+	if (b->initiator == BENCH_CPU) {
 		add_number(o, "latency_p50_ns", percentile(b, 0.5));
 		add_number(o, "latency_p99_ns", percentile(b, 0.99));
 		add_number(o, "latency_p999_ns", percentile(b, 0.999));

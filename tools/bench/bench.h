@@ -18,6 +18,7 @@ extern "C" {
 #endif
 
 #define BENCH_QUEUES	64u
+#define BENCH_LATENCIES	512u
 
 /* What may lie on either side */
 enum bench_what {
@@ -112,12 +113,11 @@ struct bench {
 	struct arena host;
 	struct arena device;
 	struct homi_queue queue[BENCH_QUEUES];
-	uint32_t queues_made;
 	uint64_t slots;
 	struct work work;
 	struct work_count *counts;
 	uint64_t *last;
-	uint64_t *latency;
+	uint64_t latency[BENCH_LATENCIES];
 	volatile uint32_t *stop;
 	struct homi_shared *shared;
 	uint8_t *books;
@@ -125,8 +125,6 @@ struct bench {
 	char gpu_name[64];
 	double took;
 };
-
-#define BENCH_LATENCIES	512u
 
 /* Prints a sentence, and ends the program: the kernel takes everything back. */
 void bench_die(int status, const char *format, ...)

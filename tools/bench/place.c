@@ -40,6 +40,12 @@ static uint64_t bytes_of(const struct bench *b, enum bench_what what)
 	}
 }
 
+/* What threads that share a queue pair know of it */
+static uint64_t book_size(const struct bench *b)
+{
+	return round_up(homi_shared_size(b->depth), PAGE);
+}
+
 /* Of a GPU that is what its threads alone use too; on a host that needs no arena. */
 static uint64_t book_bytes(const struct bench *b)
 {
@@ -47,8 +53,7 @@ static uint64_t book_bytes(const struct bench *b)
 
 	return round_up(table, PAGE) + round_up(b->queues * sizeof(struct homi_shared), PAGE) +
 	       round_up(b->threads * sizeof(struct work_count), PAGE) +
-	       round_up(b->slots * sizeof(uint64_t), PAGE) + PAGE +
-	       b->queues * round_up(homi_shared_size(b->depth), PAGE);
+	       round_up(b->slots * sizeof(uint64_t), PAGE) + b->queues * book_size(b);
 }
 
 /* The device's memory: of a GPU, or a dma-buf that is mapped here. */
@@ -183,7 +188,6 @@ static void make_queue(struct bench *b, uint32_t i, uint64_t sq_at, uint64_t cq_
 			  ret == -ENOSPC ? "; \"homi reserve\" has the nvme driver leave some" :
 			  ret == -EINVAL ? "; a ring has to lie in one piece for the controller: less --depth?" :
 			  "");
-	b->queues_made++;
 }
 
 static void make_queues(struct bench *b)
@@ -212,11 +216,6 @@ static void share_queue(struct bench *b, uint32_t i, void *memory, struct homi_s
 	}
 	if (homi_shared_init(shared, &config))
 		bench_die(EXIT_USAGE, "a queue pair that threads share has a depth that is a power of two");
-}
-
-static uint64_t book_size(const struct bench *b)
-{
-	return round_up(homi_shared_size(b->depth), PAGE);
 }
 
 void bench_share(struct bench *b)
@@ -288,7 +287,6 @@ static void describe_to_host(struct bench *b)
 	w->counts = b->counts;
 	w->last = b->last;
 	w->stop = b->stop;
-	b->latency = bench_shared_memory(BENCH_LATENCIES * sizeof(*b->latency));
 	if (b->initiator == BENCH_CPU)
 		return;
 	b->shared = bench_shared_memory(b->queues * sizeof(*b->shared));
@@ -366,7 +364,7 @@ void bench_unplace(struct bench *b)
 
 	if (b->gpu)
 		b->gpu->close();
-	for (i = 0; i < b->queues_made; i++)
+	for (i = 0; i < b->queues; i++)
 		ret |= homi_queue_close(&b->dev, &b->queue[i]);
 	if (b->host.length)
 		ret |= homi_mem_release(&b->dev, &b->host.mem);
