@@ -131,6 +131,13 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define HOMI_DMABUF_NOTICE invalidate_mappings
 #endif
 
+/*
+ * Before an option went that nobody has set (as 7.3 does) what is mapped of an exporter
+ * that can pin is pinned by the core, for importers that could do without too.
+ */
+#define HOMI_DMABUF_CORE_PINS (LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0) && \
+			       !IS_ENABLED(CONFIG_DMABUF_MOVE_NOTIFY))
+
 /* --- driver core --- */
 
 /* 6.4, 1aaba11da9aa ("driver core: class: remove module * from class_create()") */

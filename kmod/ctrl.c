@@ -496,6 +496,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->users);
 	INIT_LIST_HEAD(&ctrl->queues);
 	INIT_LIST_HEAD(&ctrl->imports);
+	INIT_LIST_HEAD(&ctrl->exports);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
 	init_rwsem(&ctrl->nvme.gate);
@@ -745,6 +746,7 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 		return;
 	homi_ctrl_release_dma(ctrl);
 	homi_ctrl_each_ctx(ctrl, homi_extents_gone, NULL);
+	homi_exports_revoke(ctrl);
 	homi_ctrl_unlist(ctrl);
 	homi_ctrl_put(ctrl);
 	homi_ctrl_put(ctrl);	/* the list's */

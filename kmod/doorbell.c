@@ -128,6 +128,41 @@ unsigned long homi_kernel_pfn(void *addr)
 }
 
 /**
+ * homi_doorbell_phys - the page of BAR0 that holds the doorbells of @qid
+ * @ctrl: the controller
+ * @qid: queue id
+ */
+phys_addr_t homi_doorbell_phys(struct homi_ctrl *ctrl, unsigned int qid)
+{
+	return ctrl->bar_phys + (homi_db_offset(ctrl, qid) & PAGE_MASK);
+}
+
+/**
+ * homi_doorbell_page - the page of stock's that holds shadow entries of @qid
+ * @ctrl: the controller; its lock is held, and it is not resetting
+ * @qid: queue id of a live queue
+ * @region: HOMI_REGION_SHADOW or HOMI_REGION_EVENT
+ *
+ * ENODEV: there is none; EOPNOTSUPP: it has no reference count of its own.
+ */
+struct page *homi_doorbell_page(struct homi_ctrl *ctrl, unsigned int qid,
+				enum homi_region region)
+{
+	u64 entry = 2ULL * qid * ctrl->stride;
+	void *dbs, *eis, *page;
+	size_t len;
+
+	lockdep_assert_held(&ctrl->lock);
+	if (ctrl->ops->shadow(&ctrl->nvme, &dbs, &eis, &len) || !dbs ||
+	    entry + 2 * ctrl->stride > len)
+		return ERR_PTR(-ENODEV);
+	page = region == HOMI_REGION_SHADOW ? dbs : eis;
+	if (!is_vmalloc_addr(page) && len > PAGE_SIZE)
+		return ERR_PTR(-EOPNOTSUPP);
+	return pfn_to_page(homi_kernel_pfn(page + (entry & PAGE_MASK)));
+}
+
+/**
  * homi_doorbell_fault - put in the page that holds the doorbells of @qid
  * @ctrl: the controller
  * @qid: queue id of a live queue; the caller holds ctx->map_lock, and whoever
@@ -144,8 +179,7 @@ vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
 
 	if (region == HOMI_REGION_DB)
 		return vmf_insert_pfn(vmf->vma, vmf->address,
-				      PHYS_PFN(ctrl->bar_phys +
-					       homi_db_offset(ctrl, qid)));
+				      PHYS_PFN(homi_doorbell_phys(ctrl, qid)));
 	if (ctrl->ops->shadow(&ctrl->nvme, &dbs, &eis, &len) || !dbs ||
 	    entry + 2 * ctrl->stride > len)
 		return VM_FAULT_SIGBUS;

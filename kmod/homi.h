@@ -43,6 +43,8 @@
  *				user page is faulted in and no command is sent under
  *				it, so removal waits only for mapping work. Not for
  *				dma-bufs, see "Taking it back" in mem_import.c.
+ *   export->resv		reservation lock of doorbells that were exported, which
+ *				importers take; ctrl->lock comes inside. As above.
  *   import->end_lock		mutex: attaching and detaching of one dma-buf; its
  *				reservation lock, which is the exporter's too, comes
  *				inside, and ctrl->lock. Taken with none of ours held;
@@ -120,7 +122,10 @@ enum homi_fault {
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
  *	takes dma_lock besides, so either lock is enough to walk it
  * @imports: dma-bufs that the function is attached to, struct homi_import.entry
- * @wait: woken when a queue becomes dead, the state changes, or an import ends
+ * @exports: dma-bufs of its doorbells, struct homi_export.entry
+ * @exports_mapped: mappings that importers have of these
+ * @wait: woken when a queue becomes dead, the state changes, an import ends, or
+ *	the last mapping of an export
  * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again
  * @debugfs: our directory
@@ -166,6 +171,8 @@ struct homi_ctrl {
 	struct list_head users;
 	struct list_head queues;
 	struct list_head imports;
+	struct list_head exports;
+	atomic_t exports_mapped;
 	wait_queue_head_t wait;
 	struct {
 		u8 opcode;
@@ -327,11 +334,16 @@ void homi_object_exit(void);
  * @cmd: the command structure, copied in and extended by zeroes
  * @created: set by a handler that made an object; the caller publishes it when
  *	the answer has reached user space, and aborts it otherwise
+ * @file: set by a handler whose answer is a descriptor, to what it shall be of:
+ *	likewise
+ * @fd: reserved for @file
  */
 struct homi_call {
 	struct homi_ctx *ctx;
 	void *cmd;
 	struct homi_object *created;
+	struct file *file;
+	int fd;
 };
 
 /* ctrl.c */
@@ -391,6 +403,8 @@ void homi_ring_put(struct homi_ring *ring);
 int homi_cmd_queue_create(struct homi_call *call);
 int homi_cmd_queue_recreate(struct homi_call *call);
 int homi_cmd_queue_info(struct homi_call *call);
+unsigned int homi_queue_qid(struct homi_object *obj);
+struct page *homi_queue_shadow(struct homi_object *obj, enum homi_region region);
 bool homi_queues_any_lost(struct homi_ctx *ctx);
 void homi_queues_lost(struct homi_ctrl *ctrl, u32 state);
 void homi_queues_disabled(struct homi_ctrl *ctrl, u64 before);
@@ -416,8 +430,16 @@ bool homi_doorbell_reachable(struct homi_ctrl *ctrl, unsigned int qid);
 int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
 		       struct homi_doorbell *db);
 unsigned long homi_kernel_pfn(void *addr);
+phys_addr_t homi_doorbell_phys(struct homi_ctrl *ctrl, unsigned int qid);
+struct page *homi_doorbell_page(struct homi_ctrl *ctrl, unsigned int qid,
+				enum homi_region region);
 vm_fault_t homi_doorbell_fault(struct homi_ctrl *ctrl, unsigned int qid,
 			       enum homi_region region, struct vm_fault *vmf);
+
+/* doorbell_export.c */
+int homi_cmd_doorbell_export(struct homi_call *call);
+void homi_exports_renew(struct homi_object *queue);
+void homi_exports_revoke(struct homi_ctrl *ctrl);
 
 /* event.c */
 int homi_cmd_event_bind(struct homi_call *call);

@@ -2,6 +2,7 @@
 /*
  * Module entry and exit, the character device, and the command table.
  */
+#include <linux/file.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
@@ -28,6 +29,7 @@ union homi_cmd {
 	struct homi_destroy destroy;
 	struct homi_holders holders;
 	struct homi_resolve_set resolve_set;
+	struct homi_doorbell_export doorbell_export;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -113,6 +115,12 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.min_size = offsetofend(union homi_cmd, event_bind.eventfd),
 		.fn = homi_cmd_event_bind,
 	},
+	[HOMI_CMD_DOORBELL_EXPORT - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, doorbell_export),
+		.min_size = offsetofend(union homi_cmd,
+					doorbell_export.__reserved),
+		.fn = homi_cmd_doorbell_export,
+	},
 	[HOMI_CMD_RESERVE - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, reserve),
 		.min_size = offsetofend(union homi_cmd, reserve.out_generation),
@@ -143,6 +151,17 @@ static bool homi_answers(int ret)
 	return !ret || ret == -EMSGSIZE || ret == -EOPNOTSUPP || ret == -EAGAIN;
 }
 
+/* Likewise, and what it is known by is not to be had before. */
+static void homi_call_give_file(struct homi_call *call, int ret)
+{
+	if (ret) {
+		put_unused_fd(call->fd);
+		fput(call->file);
+	} else {
+		fd_install(call->fd, call->file);
+	}
+}
+
 /*
  * A new object is seen by others only when its id has reached user space: a
  * failed copy would leave one that nobody can name.
@@ -152,6 +171,8 @@ static int homi_call_finish(struct homi_call *call, void __user *arg,
 {
 	if (homi_answers(ret) && copy_to_user(arg, call->cmd, size))
 		ret = -EFAULT;
+	if (call->file)
+		homi_call_give_file(call, ret);
 	if (!call->created)
 		return ret;
 	if (ret)

@@ -613,6 +613,7 @@ static int homi_queue_remake(struct homi_queue *q)
 	}
 	/* Its mappings lead to the page of lost doorbells still. */
 	homi_object_zap(&q->obj);
+	homi_exports_renew(&q->obj);
 	return 0;
 }
 
@@ -902,6 +903,27 @@ u32 homi_queues_taken_busy(struct homi_ctrl *ctrl)
 		busy += q->taken && q->hw == HOMI_HW_CREATED && !q->creating;
 	spin_unlock(&ctrl->lock);
 	return busy;
+}
+
+unsigned int homi_queue_qid(struct homi_object *obj)
+{
+	return to_queue(obj)->qid;
+}
+
+/**
+ * homi_queue_shadow - the page of stock's that holds its shadow entries now
+ * @obj: a queue; ctrl->lock is held, so that no reset goes on meanwhile
+ * @region: HOMI_REGION_SHADOW or HOMI_REGION_EVENT
+ *
+ * EAGAIN: the queue is lost, and may come back.
+ */
+struct page *homi_queue_shadow(struct homi_object *obj, enum homi_region region)
+{
+	struct homi_queue *q = to_queue(obj);
+
+	if (q->state != HOMI_QUEUE_LIVE)
+		return ERR_PTR(-EAGAIN);
+	return homi_doorbell_page(obj->ctx->ctrl, q->qid, region);
 }
 
 /**

@@ -219,6 +219,16 @@ int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
 	return homi_call(dev, HOMI_QUEUE_INFO, info);
 }
 
+int homi_doorbell_export(const struct homi_dev *dev, uint32_t queue_id, uint32_t part)
+{
+	struct homi_doorbell_export cmd = {
+		.size = sizeof(cmd), .queue_id = queue_id, .part = part,
+	};
+	int ret = homi_call(dev, HOMI_DOORBELL_EXPORT, &cmd);
+
+	return ret ? ret : cmd.out_fd;
+}
+
 int homi_queue_check(const struct homi_dev *dev, const struct homi_queue *queue)
 {
 	struct homi_queue_info info;

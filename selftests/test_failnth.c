@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "exporter.h"
+#include "importer.h"
 #include "files.h"
 #include "harness.h"
 #include "ring.h"
@@ -364,6 +365,19 @@ static int run_queue_info(void)
 	return homi_call(e.fd, HOMI_QUEUE_INFO, &info);
 }
 
+static int run_export(void)
+{
+	return doorbell_export(e.fd, e.id, HOMI_DOORBELL_REGISTERS, &e.dmabuf);
+}
+
+/* With the last descriptor its hold on the queue goes. */
+static void check_exported(int err)
+{
+	if (!err)
+		ASSERT(!close(e.dmabuf));
+	ASSERT_EQ(1, ctrl_info(e.fd).out_queues_lent);
+}
+
 static int run_bind(void)
 {
 	return event_bind(e.fd, e.id, e.event);
@@ -379,6 +393,7 @@ TEST_TIMEOUT(queue, 240)
 	create_it();
 	inject("QUEUE_INFO", &(struct op){ .run = run_queue_info });
 	inject("EVENT_BIND", &(struct op){ .run = run_bind });
+	inject("DOORBELL_EXPORT", &(struct op){ .run = run_export, .after = check_exported });
 	e.length = e.q.out_sq_mmap_length;
 	inject("mmap of a ring", &(struct op){ .run = run_map, .after = unmap_it });
 	e.length = PAGE;

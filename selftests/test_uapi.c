@@ -131,6 +131,10 @@ LENGTH(homi_extent_resolve, 72);
 LAYOUT(homi_extent_ack, extent_id, 8);
 LAYOUT(homi_extent_ack, generation, 16);
 LENGTH(homi_extent_ack, 24);
+LAYOUT(homi_doorbell_export, queue_id, 8);
+LAYOUT(homi_doorbell_export, part, 12);
+LAYOUT(homi_doorbell_export, out_fd, 16);
+LENGTH(homi_doorbell_export, 24);
 LAYOUT(homi_reserve, count, 8);
 LAYOUT(homi_reserve, out_queues_granted, 16);
 LAYOUT(homi_reserve, out_queues_kernel, 20);
@@ -168,7 +172,7 @@ LAYOUT(homi_resolve_set, out_mmap_length, 48);
 LENGTH(homi_resolve_set, 56);
 
 _Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
-	       HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
+	       HOMI_DOORBELL_EXPORT == 0xe88b && HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
 	       "command numbers");
 
 /* One file whose objects the commands of the table may name */
@@ -244,6 +248,15 @@ static int good_event_bind(void *buf)
 static int good_queue_info(void *buf)
 {
 	((struct homi_queue_info *)buf)->queue_id = fx.queue ? fx.queue : 77;
+	return fx.queue ? 0 : -ENOENT;
+}
+
+static int good_doorbell_export(void *buf)
+{
+	struct homi_doorbell_export *cmd = buf;
+
+	cmd->queue_id = fx.queue ? fx.queue : 77;
+	cmd->part = HOMI_DOORBELL_REGISTERS;
 	return fx.queue ? 0 : -ENOENT;
 }
 
@@ -333,6 +346,8 @@ static const struct row rows[] = {
 	    offsetof(struct homi_extent_resolve, out_extent_id)),
 	ROW(EXTENT_ACK, extent_ack, 0, offsetof(struct homi_extent_ack, __reserved), NONE),
 	ROW(EVENT_BIND, event_bind, 0, NONE, NONE),
+	ROW(DOORBELL_EXPORT, doorbell_export, 0, offsetof(struct homi_doorbell_export, __reserved),
+	    NONE),
 	ROW(RESERVE, reserve, 0, offsetof(struct homi_reserve, __reserved), NONE),
 	ROW(HOLDERS, holders, HOMI_HOLDERS_REVOKE, offsetof(struct homi_holders, __reserved),
 	    NONE),
@@ -375,6 +390,8 @@ static void expect(const struct row *row, const char *what, int want, void *buf)
 
 	if (got != want)
 		FAIL("%s, %s: %d, not %d", row->name, what, got, want);
+	if (!got && row->cmd == HOMI_DOORBELL_EXPORT)
+		ASSERT(!close(((struct homi_doorbell_export *)buf)->out_fd));
 	if (!got && row->id) {
 		ASSERT(word_at(buf, row->id) != 0);
 		err = destroy(fx.fd, word_at(buf, row->id));
@@ -592,6 +609,7 @@ static void nobody_calls(int file)
 
 		switch (rows[i].cmd) {
 		case HOMI_QUEUE_CREATE:
+		case HOMI_DOORBELL_EXPORT:
 		case HOMI_RESERVE:
 		case HOMI_HOLDERS:
 			good = -EPERM;

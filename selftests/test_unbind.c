@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "harness.h"
+#include "importer.h"
 #include "removal.h"
 
 static struct victim victim;
@@ -132,6 +133,58 @@ TEST(mappings_only)
 	ring_unmap(&ring);
 	victim_bind(&victim);
 	ASSERT(!strcmp(victim.dev, getenv("HOMI_DEV2")));
+}
+
+/* Devices that have doorbells are told to let go. Some do not; the unbind does not hang for it. */
+static void check_exported(uint32_t flags)
+{
+	struct importer_info info;
+	struct ringer ringer;
+	struct ring ring;
+	int fd, importer = importer_open();
+
+	victim_need(&victim);
+	fd = homi_open_at(victim.dev);
+	need_queues(fd, 1);
+	ring_open(&ring, fd, 64);
+	ringer_open(&ringer, &ring, flags);
+	set_delete_ms(1000);
+	victim_unbind(&victim);
+	info = importer_info(ringer.registers);
+	ASSERT_EQ(1, info.out_notices);
+	ASSERT_EQ(flags & IMPORTER_DEAF ? 1 : 0, info.out_mapped);
+	ASSERT_EQ(flags & IMPORTER_DEAF ? 0 : -EIO, importer_write(ringer.registers, 0, 0));
+	ASSERT_EQ(-ENODEV, importer_attach(importer, ringer.registers_dmabuf, 0));
+	if (ringer.shadow >= 0) {
+		info = importer_info(ringer.shadow);
+		ASSERT_EQ(1, info.out_notices);
+		ASSERT_EQ(flags & IMPORTER_DEAF ? 1 : 0, info.out_mapped);
+		/* Stock has freed that page; it is nobody else's yet. */
+		ASSERT_EQ(flags & IMPORTER_DEAF ? 0 : -EIO,
+			  importer_write(ringer.shadow, ring.q.out_sq_shadow_offset, 7));
+	}
+	{
+		int dmabuf;
+
+		ASSERT_EQ(-ENODEV, doorbell_export(fd, ring.q.out_queue_id,
+						   HOMI_DOORBELL_REGISTERS, &dmabuf));
+	}
+	ringer_close(&ringer);
+	ASSERT_EQ(0, ring_destroy(&ring));
+	ring_unmap(&ring);
+	close(fd);
+	victim_bind(&victim);
+	ASSERT(!strcmp(victim.dev, getenv("HOMI_DEV2")));
+}
+
+TEST(exported_doorbells)
+{
+	check_exported(0);
+}
+
+TEST(exported_doorbells_are_kept)
+{
+	check_exported(IMPORTER_DEAF);
 }
 
 /* Somebody creates, registers, does I/O and destroys all the time while it goes. */

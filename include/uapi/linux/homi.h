@@ -71,6 +71,7 @@ enum {
 	HOMI_CMD_EXTENT_RESOLVE = 0x88,
 	HOMI_CMD_EXTENT_ACK = 0x89,
 	HOMI_CMD_EVENT_BIND = 0x8a,
+	HOMI_CMD_DOORBELL_EXPORT = 0x8b,
 	HOMI_CMD_RESERVE = 0x8c,
 	HOMI_CMD_DESTROY = 0x8d,
 	HOMI_CMD_HOLDERS = 0x8e,
@@ -553,6 +554,58 @@ struct homi_queue_info {
 };
 
 #define HOMI_QUEUE_INFO _IO(HOMI_TYPE, HOMI_CMD_QUEUE_INFO)
+
+/* struct homi_doorbell_export.part: one page each */
+enum homi_doorbell_part {
+	HOMI_DOORBELL_REGISTERS = 1,	/* as at out_db_mmap_offset of QUEUE_CREATE */
+	HOMI_DOORBELL_SHADOW = 2,	/* as at out_shadow_mmap_offset */
+	HOMI_DOORBELL_EVENT = 3,	/* as at out_event_mmap_offset */
+};
+
+/**
+ * struct homi_doorbell_export - ioctl(HOMI_DOORBELL_EXPORT)
+ * @size: sizeof(struct homi_doorbell_export)
+ * @flags: must be 0
+ * @queue_id: a QUEUE, live or not
+ * @part: enum homi_doorbell_part
+ * @out_fd: a dma-buf of one page, close-on-exec
+ * @__reserved: must be 0
+ *
+ * For devices that ring doorbells and import dma-bufs. The doorbells are where
+ * QUEUE_CREATE tells within the page. Importers have to be dynamic (they take a
+ * notice that it is moved) and to do without page structures (peer to peer):
+ * EOPNOTSUPP for others when they attach. Nor may they pin: EOPNOTSUPP when they
+ * do, or before 7.0 when they map it then. Whether the device reaches the
+ * controller is not looked at.
+ *
+ * Like a mapping it is not of one queue alone: the page holds the doorbells of
+ * others too, those of the kernel included. And as long as the dma-buf lives,
+ * whoever has it, the queue's identifier is lent to nobody else and counts against
+ * the quota, DESTROY and close notwithstanding: a device that rings it late rings a
+ * queue that is not there.
+ *
+ * In a reset importers keep what they have mapped; it leads to the queue again after
+ * QUEUE_RECREATE. If the controller then has its shadow doorbells elsewhere they
+ * are told to map the page anew. It can't be mapped when the queue was destroyed or
+ * the controller is gone (ENODEV); shadow doorbells not while the queue is lost
+ * (EAGAIN), and not where they are more than one page that is contiguous
+ * (EOPNOTSUPP). When the controller is removed, or the driver unbound, importers
+ * are told to unmap it, and are waited for up to the module's delete_ms. All
+ * promises end there: what one that has not let go rings later may be somebody's.
+ *
+ * EOPNOTSUPP: HOMI_CTRL_SHADOW_DOORBELLS is off, and @part is none of the registers;
+ * EMFILE, ENFILE: no descriptor is left. Needs CAP_SYS_RAWIO.
+ */
+struct homi_doorbell_export {
+	__u32 size;
+	__u32 flags;
+	__u32 queue_id;
+	__u32 part;
+	__s32 out_fd;
+	__u32 __reserved;
+};
+
+#define HOMI_DOORBELL_EXPORT _IO(HOMI_TYPE, HOMI_CMD_DOORBELL_EXPORT)
 
 /**
  * struct homi_event_bind - ioctl(HOMI_EVENT_BIND)

@@ -248,6 +248,18 @@ int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
 			struct homi_queue_info *info);
 
 /**
+ * homi_doorbell_export - a page with a queue's doorbells as a dma-buf
+ * @dev: the controller
+ * @queue_id: of a queue (@create.out_queue_id), whose @create also tells where in the page they are
+ * @part: enum homi_doorbell_part
+ *
+ * For devices that import it. As long as anybody has it the id of the queue is nobody else's.
+ *
+ * Return: the descriptor, or a negative errno: see HOMI_DOORBELL_EXPORT
+ */
+int homi_doorbell_export(const struct homi_dev *dev, uint32_t queue_id, uint32_t part);
+
+/**
  * homi_queue_check - is the queue still there?
  *
  * 0, -ESTALE (lost by a reset, or revoked), -ENODEV (the controller is gone), or
