@@ -138,6 +138,74 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define HOMI_DMABUF_CORE_PINS (LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0) && \
 			       !IS_ENABLED(CONFIG_DMABUF_MOVE_NOTIFY))
 
+/* --- io_uring --- */
+
+/* 6.7 ("io_uring: split out cmd api into a separate header") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#include <linux/io_uring.h>
+#else
+#include <linux/io_uring/cmd.h>
+#endif
+
+/*
+ * 6.6, fd9b8547bc5c ("io_uring: Pass whole sqe to commands"). Before 6.14 ("io_uring/
+ * uring_cmd: switch sqe to async_data on EAGAIN") a command that is asked again is shown
+ * the SQE in the ring, which is the caller's by then, and not the copy that was made of
+ * it. It is made only then, so it is looked at only then; the mark is in a bit that each
+ * command begins without.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0) && \
+	LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#define HOMI_URING_AGAIN	BIT(28)
+#else
+#define HOMI_URING_AGAIN	0
+#endif
+
+static inline const void *homi_uring_payload(struct io_uring_cmd *cmd)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+	return cmd->cmd;
+#elif HOMI_URING_AGAIN
+	const struct io_uring_sqe *copy = cmd_to_io_kiocb(cmd)->async_data;
+
+	return cmd->flags & HOMI_URING_AGAIN ? copy->cmd : cmd->sqe->cmd;
+#else
+	return cmd->sqe->cmd;
+#endif
+}
+
+/*
+ * 7.0 hands task work another kind of token, and asks for one result less (both came
+ * in steps before it). HOMI_URING_TASK_WORK(name, fn) makes of fn(cmd, issue_flags) what
+ * io_uring_cmd_complete_in_task() takes.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define HOMI_URING_TASK_WORK(name, fn)					\
+	static void name(struct io_uring_cmd *cmd, unsigned int issue_flags) \
+	{								\
+		fn(cmd, issue_flags);					\
+	}
+
+static inline void homi_uring_done(struct io_uring_cmd *cmd, s32 ret,
+				   unsigned int issue_flags)
+{
+	io_uring_cmd_done(cmd, ret, 0, issue_flags);
+}
+#else
+#define HOMI_URING_TASK_WORK(name, fn)					\
+	static void name(struct io_tw_req req, io_tw_token_t token)	\
+	{								\
+		fn(io_uring_cmd_from_tw(req),				\
+		   IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);			\
+	}
+
+static inline void homi_uring_done(struct io_uring_cmd *cmd, s32 ret,
+				   unsigned int issue_flags)
+{
+	io_uring_cmd_done(cmd, ret, issue_flags);
+}
+#endif
+
 /* --- driver core --- */
 
 /* 6.4, 1aaba11da9aa ("driver core: class: remove module * from class_create()") */

@@ -174,6 +174,7 @@ static inline int homi_refuse(u32 *reason, enum homi_reason why)
 }
 
 /* extent_check.c */
+int homi_check_kind(struct inode *inode, u32 *reason);
 int homi_check_inode(struct inode *inode, u32 *reason);
 int homi_check_file(const struct path *path, u32 *reason);
 int homi_path_may(const struct path *path, u32 *reason);

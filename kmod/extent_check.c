@@ -51,18 +51,33 @@ static int homi_check_fs(struct super_block *sb, u32 *reason)
 }
 
 /**
- * homi_check_inode - what kind of file is it?
+ * homi_check_kind - is it a file of a file system that homi knows?
  * @inode: of any file
  * @reason: out: enum homi_reason
  */
-int homi_check_inode(struct inode *inode, u32 *reason)
+int homi_check_kind(struct inode *inode, u32 *reason)
 {
 	const char *fs = inode->i_sb->s_type->name;
 
 	if (!S_ISREG(inode->i_mode))
 		return homi_refuse(reason, HOMI_REASON_FILE_TYPE);
-	if ((strcmp(fs, "ext4") && strcmp(fs, "xfs")) ||
-	    !inode->i_sb->s_bdev || !inode->i_op->fiemap)
+	if ((strcmp(fs, "ext4") && strcmp(fs, "xfs")) || !inode->i_sb->s_bdev)
+		return homi_refuse(reason, HOMI_REASON_FS);
+	return 0;
+}
+
+/**
+ * homi_check_inode - are its blocks where FIEMAP says, and what they say?
+ * @inode: of any file
+ * @reason: out: enum homi_reason
+ */
+int homi_check_inode(struct inode *inode, u32 *reason)
+{
+	int ret = homi_check_kind(inode, reason);
+
+	if (ret)
+		return ret;
+	if (!inode->i_op->fiemap)
 		return homi_refuse(reason, HOMI_REASON_FS);
 	if (IS_ENCRYPTED(inode))
 		return homi_refuse(reason, HOMI_REASON_ENCRYPTED);
@@ -198,7 +213,7 @@ static bool homi_commits_metadata(struct super_block *sb)
 /**
  * homi_place_find - are the files of a file system on a controller, and where?
  * @ctrl: the controller
- * @sb: one of its files has passed homi_extent_may()
+ * @sb: one of its files has passed homi_check_kind()
  * @place: out
  * @reason: out: enum homi_reason
  */

@@ -243,6 +243,7 @@ enum homi_object_type {
 	HOMI_OBJ_MEM,
 	HOMI_OBJ_EXTENT,
 	HOMI_OBJ_SET,
+	HOMI_OBJ_FILE,
 };
 
 /* What a mmap cookie means. DB to EVENT stand together: a reset zaps these. */
@@ -497,6 +498,7 @@ void homi_reset_exit(void);
 enum homi_quota {
 	HOMI_QUOTA_QUEUES,	/* queue ids, until nobody maps them any more */
 	HOMI_QUOTA_PAGES,	/* pinned pages */
+	HOMI_QUOTA_FILES,	/* FILEs, which keep files open */
 	HOMI_QUOTA_KINDS,
 };
 
@@ -514,7 +516,28 @@ void homi_debugfs_del(struct homi_ctrl *ctrl);
 enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode);
 void homi_fault_hold(void);
 
+/* rw.c */
+struct io_uring_cmd;
+
+int homi_cmd_file_register(struct homi_call *call);
+int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
+	    unsigned int issue_flags);
+int homi_rw_init(void);
+void homi_rw_exit(void);
+
+/* Nobody restarts what io_uring has begun. */
+static inline long homi_no_restart(long ret)
+{
+	return ret == -ERESTARTSYS || ret == -ERESTARTNOINTR ||
+	       ret == -ERESTARTNOHAND || ret == -ERESTART_RESTARTBLOCK ?
+	       -EINTR : ret;
+}
+
+/* uring.c */
+int homi_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
+
 /* main.c */
 extern const struct file_operations homi_fops;
+int homi_call_user(struct homi_ctx *ctx, unsigned int nr, void __user *uptr);
 
 #endif /* _HOMI_H */

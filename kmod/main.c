@@ -30,6 +30,7 @@ union homi_cmd {
 	struct homi_holders holders;
 	struct homi_resolve_set resolve_set;
 	struct homi_doorbell_export doorbell_export;
+	struct homi_file_register file_register;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -137,6 +138,12 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.min_size = offsetofend(union homi_cmd, holders.out_busy),
 		.fn = homi_cmd_holders,
 	},
+	[HOMI_CMD_FILE_REGISTER - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, file_register),
+		.min_size = offsetofend(union homi_cmd,
+					file_register.out_reason),
+		.fn = homi_cmd_file_register,
+	},
 	[HOMI_CMD_RESOLVE_SET - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, resolve_set),
 		.min_size = offsetofend(union homi_cmd,
@@ -182,11 +189,18 @@ static int homi_call_finish(struct homi_call *call, void __user *arg,
 	return ret;
 }
 
-static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+/**
+ * homi_call_user - one command, start to end
+ * @ctx: the open file
+ * @nr: of the command, as ioctl() takes it
+ * @uptr: its structure
+ *
+ * The same table for both doors, ioctl() and io_uring. May sleep.
+ */
+int homi_call_user(struct homi_ctx *ctx, unsigned int nr, void __user *uptr)
 {
-	void __user *uptr = (void __user *)arg;
 	const struct homi_cmd_row *row;
-	struct homi_call call = { .ctx = file->private_data };
+	struct homi_call call = { .ctx = ctx };
 	union homi_cmd cmd = {};
 	u32 size, index;
 	int ret;
@@ -214,6 +228,11 @@ static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 	/* The size that user space knows, whatever it wrote there since. */
 	cmd.destroy.size = size;
 	return homi_call_finish(&call, uptr, min(size, row->size), ret);
+}
+
+static long homi_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	return homi_call_user(file->private_data, nr, (void __user *)arg);
 }
 
 static int homi_open(struct inode *inode, struct file *file)
@@ -252,6 +271,7 @@ const struct file_operations homi_fops = {
 	.release = homi_release,
 	.unlocked_ioctl = homi_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.uring_cmd = homi_uring_cmd,
 	.mmap = homi_fop_mmap,
 	.poll = homi_poll,
 };
@@ -272,6 +292,9 @@ static int __init homi_init(void)
 	ret = homi_extent_init();
 	if (ret)
 		goto err_import;
+	ret = homi_rw_init();
+	if (ret)
+		goto err_extent;
 	homi_debugfs_init();
 	ret = homi_reset_init();
 	if (ret)
@@ -280,6 +303,8 @@ static int __init homi_init(void)
 
 err_debugfs:
 	homi_debugfs_exit();
+	homi_rw_exit();
+err_extent:
 	homi_extent_exit();
 err_import:
 	homi_import_exit();
@@ -295,6 +320,7 @@ static void __exit homi_exit(void)
 {
 	homi_reset_exit();
 	homi_debugfs_exit();
+	homi_rw_exit();
 	homi_extent_exit();
 	homi_import_exit();
 	homi_ctrl_exit();

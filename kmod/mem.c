@@ -19,6 +19,7 @@ void homi_mem_init(struct homi_mem *mem, const struct homi_mem_register *cmd)
 {
 	mem->type = cmd->type;
 	mem->length = cmd->length;
+	mem->pages_only = cmd->flags & HOMI_MEM_PAGES;
 	mem->dir = cmd->flags & HOMI_MEM_WRITE ? DMA_BIDIRECTIONAL :
 						 DMA_TO_DEVICE;
 }
@@ -88,7 +89,7 @@ struct iommu_domain *homi_mem_domain(struct device *dev)
 /* A queue that the controller may act on might still target it. */
 bool homi_mem_is_busy(struct homi_object *obj)
 {
-	return atomic_read(&obj->ctx->dma_users) > 0;
+	return !to_mem(obj)->pages_only && atomic_read(&obj->ctx->dma_users) > 0;
 }
 
 /**
@@ -105,7 +106,7 @@ int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma)
 	u32 low = 0, high = mem->nr_segments;
 	const struct homi_segment *seg;
 
-	if (offset >= mem->length)
+	if (offset >= mem->length || !high)
 		return -EINVAL;
 	while (high - low > 1) {
 		u32 middle = low + (high - low) / 2;
@@ -129,8 +130,10 @@ static int homi_mem_check(const struct homi_mem_register *cmd)
 {
 	u64 end;
 
-	if (cmd->flags & ~(HOMI_MEM_WRITE | HOMI_MEM_BAR) ||
+	if (cmd->flags & ~(HOMI_MEM_WRITE | HOMI_MEM_BAR | HOMI_MEM_PAGES) ||
 	    (cmd->type != HOMI_MEM_USER && cmd->type != HOMI_MEM_DMABUF))
+		return -EINVAL;
+	if (cmd->type == HOMI_MEM_DMABUF && cmd->flags & HOMI_MEM_PAGES)
 		return -EINVAL;
 	if (cmd->type == HOMI_MEM_USER &&
 	    (cmd->flags & HOMI_MEM_BAR || cmd->fd))
@@ -170,6 +173,9 @@ static u32 homi_mem_state(struct homi_mem *mem)
 {
 	if (READ_ONCE(mem->revoked))
 		return HOMI_MEM_REVOKED;
+	if (mem->pages_only)
+		return homi_ctrl_is_gone(mem->obj.ctx->ctrl) ? HOMI_MEM_GONE :
+							       HOMI_MEM_MAPPED;
 	return READ_ONCE(mem->mapped) ? HOMI_MEM_MAPPED : HOMI_MEM_GONE;
 }
 

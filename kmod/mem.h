@@ -7,6 +7,7 @@
 
 #include "homi.h"
 
+struct bio_vec;
 struct iommu_domain;
 
 /**
@@ -35,6 +36,7 @@ struct homi_mem_where {
  *	mapping is gone
  * @nr_segments: records in it
  * @where: constant once mapped
+ * @pages_only: the function never does; constant
  * @mapped: the function reaches it; guarded by the lock that its kind has for
  *	that, read without
  * @revoked: the exporter wants it back; set once
@@ -47,6 +49,7 @@ struct homi_mem {
 	struct homi_segment *segments;
 	u32 nr_segments;
 	struct homi_mem_where where;
+	bool pages_only;
 	bool mapped;
 	bool revoked;
 };
@@ -67,6 +70,9 @@ int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma);
 /* mem_user.c */
 struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
 			       struct homi_mem_register *cmd);
+int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
+			const struct bio_vec **bvec);
+void homi_mem_drop_pages(struct homi_mem *mem);
 
 /* mem_import.c */
 struct homi_mem *homi_mem_import(struct homi_ctx *ctx,

@@ -2,6 +2,7 @@
 /*
  * MEM of user pages: pinned, and mapped for DMA by the function.
  */
+#include <linux/bvec.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/iommu.h>
@@ -28,6 +29,8 @@
  * @pages: all pages, in order
  * @nr_pages: length of the MEM
  * @pinned: how many of @pages are pinned; all of them once registered
+ * @users: I/O of the kernel's on @pages, and one until it is destroyed
+ * @bvec: @pages for that I/O, from the first one on; NULL before
  * @sgt: @pages for the DMA API
  *
  * Nothing that waits for I/O is done under dma_lock: pages are pinned before
@@ -39,6 +42,8 @@ struct homi_mem_user {
 	struct page **pages;
 	unsigned long nr_pages;
 	unsigned long pinned;
+	refcount_t users;
+	struct bio_vec *bvec;
 	struct sg_table sgt;
 };
 
@@ -123,6 +128,7 @@ static void homi_mem_user_unpin(struct homi_mem_user *user)
 static void homi_mem_user_release(struct homi_mem_user *user)
 {
 	sg_free_table(&user->sgt);
+	kvfree(user->bvec);
 	kvfree(user->mem.segments);
 	kvfree(user->pages);
 	kfree(user);
@@ -138,7 +144,7 @@ static int homi_mem_user_fill(struct homi_mem_user *user, struct device *dev,
 	if (!user->pages)
 		return -ENOMEM;
 	ret = homi_mem_user_pin(user, addr);
-	if (ret)
+	if (ret || user->mem.pages_only)
 		return ret;
 	ret = sg_alloc_table_from_pages_segment(&user->sgt, user->pages,
 						user->nr_pages, 0,
@@ -164,6 +170,7 @@ static struct homi_mem_user *homi_mem_user_alloc(struct homi_mem_register *cmd,
 	if (!user)
 		return ERR_PTR(-ENOMEM);
 	homi_mem_init(&user->mem, cmd);
+	refcount_set(&user->users, 1);
 	user->nr_pages = cmd->length >> PAGE_SHIFT;
 	ret = account_locked_vm(current->mm, user->nr_pages, true);
 	if (ret) {
@@ -259,10 +266,12 @@ static int homi_mem_user_map(struct homi_mem_user *user, struct homi_ctrl *ctrl,
 {
 	int ret;
 
+	user->mem.where.placement = HOMI_PLACEMENT_HOST;
+	if (user->mem.pages_only)
+		return homi_ctrl_is_gone(ctrl) ? -ENODEV : 0;
 	mutex_lock(&ctrl->dma_lock);
 	ret = homi_mem_user_map_locked(user, ctrl, reason);
 	mutex_unlock(&ctrl->dma_lock);
-	user->mem.where.placement = HOMI_PLACEMENT_HOST;
 	if (ret != -EOPNOTSUPP)
 		*reason = HOMI_REASON_NONE;
 	return ret;
@@ -275,16 +284,82 @@ static void homi_mem_user_release_dma(struct homi_object *obj)
 	homi_mem_user_unmap(to_user(obj));
 }
 
+static void homi_mem_user_drop(struct homi_mem_user *user)
+{
+	if (!refcount_dec_and_test(&user->users))
+		return;
+	homi_mem_user_unpin(user);
+	homi_quota_uncharge(user->mem.obj.ctx, HOMI_QUOTA_PAGES, user->nr_pages);
+}
+
 /*
  * Whoever took it out of the table has released its DMA mapping. The last
- * reference may be a queue's, and go in a munmap() or in a reset.
+ * reference may be a queue's, and go in a munmap() or in a reset: so not there.
  */
 static void homi_mem_user_revoke(struct homi_object *obj)
 {
-	struct homi_mem_user *user = to_user(obj);
+	homi_mem_user_drop(to_user(obj));
+}
 
-	homi_mem_user_unpin(user);
-	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_PAGES, user->nr_pages);
+static struct bio_vec *homi_mem_user_bvec(struct homi_mem_user *user)
+{
+	struct bio_vec *bvec, *old;
+	unsigned long i;
+
+	/* Of a very large one it would not be had. */
+	bvec = kvmalloc_array(user->nr_pages, sizeof(*bvec),
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!bvec)
+		return NULL;
+	for (i = 0; i < user->nr_pages; i++) {
+		bvec[i].bv_page = user->pages[i];
+		bvec[i].bv_len = PAGE_SIZE;
+		bvec[i].bv_offset = 0;
+	}
+	/* Its contents before its address; others read that without a lock. */
+	old = cmpxchg_release(&user->bvec, NULL, bvec);
+	if (!old)
+		return bvec;
+	kvfree(bvec);
+	return old;
+}
+
+/**
+ * homi_mem_hold_pages - pages for I/O of the kernel's
+ * @mem: the caller has a reference, and keeps it as long
+ * @may_wait: or -EAGAIN if that would be needed
+ * @bvec: out: one entry a page
+ *
+ * They stay pinned until homi_mem_drop_pages(), also if @mem is destroyed.
+ *
+ * Return: 0, -EOPNOTSUPP if it has no pages, -ENOENT if it is destroyed
+ */
+int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
+			const struct bio_vec **bvec)
+{
+	struct homi_mem_user *user;
+
+	if (mem->type != HOMI_MEM_USER)
+		return -EOPNOTSUPP;
+	user = to_user(&mem->obj);
+	/* Its address before its contents: see homi_mem_user_bvec(). */
+	*bvec = smp_load_acquire(&user->bvec);
+	if (!*bvec && !may_wait)
+		return -EAGAIN;
+	if (!*bvec)
+		*bvec = homi_mem_user_bvec(user);
+	if (!*bvec)
+		return -ENOMEM;
+	return refcount_inc_not_zero(&user->users) ? 0 : -ENOENT;
+}
+
+/**
+ * homi_mem_drop_pages - and that I/O is done
+ * @mem: as it was held
+ */
+void homi_mem_drop_pages(struct homi_mem *mem)
+{
+	homi_mem_user_drop(to_user(&mem->obj));
 }
 
 static void homi_mem_user_free(struct homi_object *obj)

@@ -8,6 +8,7 @@
 #include <linux/list.h>
 #include <linux/moduleparam.h>
 #include <linux/overflow.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -40,6 +41,8 @@ static u64 homi_quota_limit(enum homi_quota kind)
 {
 	u64 limit;
 
+	if (kind == HOMI_QUOTA_FILES)
+		return rlimit(RLIMIT_NOFILE);
 	if (kind == HOMI_QUOTA_QUEUES)
 		limit = READ_ONCE(queues_per_user);
 	else
@@ -166,10 +169,11 @@ void homi_users_show(struct homi_ctrl *ctrl, struct seq_file *m)
 
 	lockdep_assert_held(&ctrl->lock);
 	list_for_each_entry(user, &ctrl->users, entry)
-		seq_printf(m, "user %u files %u queues %llu pages %llu\n",
+		seq_printf(m, "user %u files %u queues %llu pages %llu registered %llu\n",
 			   from_kuid(&init_user_ns, user->uid), user->files,
 			   user->used[HOMI_QUOTA_QUEUES],
-			   user->used[HOMI_QUOTA_PAGES]);
+			   user->used[HOMI_QUOTA_PAGES],
+			   user->used[HOMI_QUOTA_FILES]);
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)

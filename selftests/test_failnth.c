@@ -13,6 +13,7 @@
 
 #include "exporter.h"
 #include "importer.h"
+#include "uring.h"
 #include "files.h"
 #include "harness.h"
 #include "ring.h"
@@ -184,6 +185,28 @@ TEST_TIMEOUT(close, 240)
 	file_create(&e.file, e.dir, "failnth", 1 << 20, 1);
 	inject("close", &(struct op){ open_with_objects, run_close, check_closed,
 				      .never_fails = true });
+	file_remove(&e.file);
+}
+
+/* --- files for io_uring --- */
+
+static int run_file_register(void)
+{
+	return file_register(e.fd, e.file.fd, &e.id, NULL);
+}
+
+static void destroy_file(int err)
+{
+	if (!err)
+		ASSERT_EQ(0, destroy(e.fd, e.id));
+}
+
+TEST_TIMEOUT(file_register, 120)
+{
+	begin();
+	e.dir = need_fs("ext4");
+	file_create(&e.file, e.dir, "failnth-file", PAGE, 1);
+	inject("FILE_REGISTER", &(struct op){ .run = run_file_register, .after = destroy_file });
 	file_remove(&e.file);
 }
 

@@ -170,7 +170,22 @@ LAYOUT(homi_resolve_set, out_resolved, 36);
 LAYOUT(homi_resolve_set, out_mmap_offset, 40);
 LAYOUT(homi_resolve_set, out_mmap_length, 48);
 LENGTH(homi_resolve_set, 56);
+LAYOUT(homi_file_register, fd, 8);
+LAYOUT(homi_file_register, out_file_id, 16);
+LAYOUT(homi_file_register, out_reason, 20);
+LENGTH(homi_file_register, 24);
+LAYOUT(homi_uring_call, __reserved, 8);
+LENGTH(homi_uring_call, 16);
+LAYOUT(homi_uring_rw, file, 4);
+LAYOUT(homi_uring_rw, file_offset, 8);
+LAYOUT(homi_uring_rw, mem_id, 16);
+LAYOUT(homi_uring_rw, length, 20);
+LAYOUT(homi_uring_rw, mem_offset, 24);
+LAYOUT(homi_uring_rw, __reserved, 32);
+LENGTH(homi_uring_rw, 64);
 
+_Static_assert(HOMI_FILE_REGISTER == 0xe890 && HOMI_READ == 0xe891 && HOMI_WRITE == 0xe892,
+	       "command numbers");
 _Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
 	       HOMI_DOORBELL_EXPORT == 0xe88b && HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
 	       "command numbers");
@@ -305,6 +320,12 @@ static int good_resolve_set(void *buf)
 	return 0;
 }
 
+static int good_file_register(void *buf)
+{
+	((struct homi_file_register *)buf)->fd = -1;
+	return -EBADF;
+}
+
 static int good_destroy(void *buf)
 {
 	((struct homi_destroy *)buf)->id = 12345;
@@ -330,7 +351,7 @@ struct row {
 static const struct row rows[] = {
 	ROW(CTRL_INFO, ctrl_info, 0, NONE, NONE),
 	ROW(NS_INFO, ns_info, HOMI_NS_NEXT, offsetof(struct homi_ns_info, __reserved), NONE),
-	GROWN_ROW(MEM_REGISTER, mem_register, HOMI_MEM_WRITE,
+	GROWN_ROW(MEM_REGISTER, mem_register, HOMI_MEM_WRITE | HOMI_MEM_PAGES,
 		  offsetof(struct homi_mem_register, fd),
 		  offsetof(struct homi_mem_register, out_mem_id),
 		  offsetof(struct homi_mem_register, out_placement)),
@@ -352,6 +373,8 @@ static const struct row rows[] = {
 	ROW(HOLDERS, holders, HOMI_HOLDERS_REVOKE, offsetof(struct homi_holders, __reserved),
 	    NONE),
 	ROW(RESOLVE_SET, resolve_set, 0, NONE, offsetof(struct homi_resolve_set, out_set_id)),
+	ROW(FILE_REGISTER, file_register, 0, offsetof(struct homi_file_register, __reserved),
+	    offsetof(struct homi_file_register, out_file_id)),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 

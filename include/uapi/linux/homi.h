@@ -76,6 +76,9 @@ enum {
 	HOMI_CMD_DESTROY = 0x8d,
 	HOMI_CMD_HOLDERS = 0x8e,
 	HOMI_CMD_RESOLVE_SET = 0x8f,
+	HOMI_CMD_FILE_REGISTER = 0x90,
+	HOMI_CMD_READ = 0x91,
+	HOMI_CMD_WRITE = 0x92,
 };
 
 /**
@@ -242,6 +245,7 @@ struct homi_ns_info {
 enum {
 	HOMI_MEM_WRITE = 1 << 0,	/* the controller may write to it (NVMe Read) */
 	HOMI_MEM_BAR = 1 << 1,		/* a dma-buf that is not in a device's BAR is refused */
+	HOMI_MEM_PAGES = 1 << 2,	/* user pages for READ and WRITE only */
 };
 
 enum homi_mem_type {
@@ -268,7 +272,9 @@ enum homi_mem_type {
  * Counted against RLIMIT_MEMLOCK (ENOMEM) unless CAP_IPC_LOCK. Pages that the
  * kernel would have to bounce are refused with EOPNOTSUPP. Without
  * HOMI_MEM_WRITE the DMA mapping is read-only for the controller where an IOMMU
- * translates; with it, a range that the caller may not write gives EFAULT.
+ * translates; with it, a range that the caller may not write gives EFAULT. With
+ * HOMI_MEM_PAGES it is pinned and no more: the controller does not reach it, so that
+ * it has no segments, can hold no ring, and can be destroyed at any time.
  *
  * HOMI_MEM_DMABUF attaches the function to the dma-buf, peer to peer, has the
  * exporter keep it in place if it can, and maps it. MEM_INFO tells where it then
@@ -996,5 +1002,97 @@ struct homi_holders {
 };
 
 #define HOMI_HOLDERS _IO(HOMI_TYPE, HOMI_CMD_HOLDERS)
+
+/**
+ * struct homi_file_register - ioctl(HOMI_FILE_REGISTER)
+ * @size: sizeof(struct homi_file_register)
+ * @flags: must be 0
+ * @fd: a regular file on a namespace of this controller or on a partition of one,
+ *	open for what is to be done with it
+ * @__reserved: must be 0
+ * @out_file_id: the new FILE
+ * @out_reason: enum homi_reason, also when the call fails with EOPNOTSUPP
+ *
+ * For HOMI_READ and HOMI_WRITE, which then need not look @fd up, nor where its file
+ * is, each time. The FILE keeps the file open until it is destroyed. EBADF: @fd is
+ * not open, or by O_PATH; EDQUOT: one user's FILEs at one controller are as many as
+ * the caller's RLIMIT_NOFILE. Needs no privilege: how it is open says what may be
+ * done.
+ */
+struct homi_file_register {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 __reserved;
+	__u32 out_file_id;
+	__u32 out_reason;
+};
+
+#define HOMI_FILE_REGISTER _IO(HOMI_TYPE, HOMI_CMD_FILE_REGISTER)
+
+/**
+ * struct homi_uring_call - any command of above, by io_uring
+ * @addr: user address of its structure
+ * @__reserved: must be 0
+ *
+ * IORING_OP_URING_CMD with the descriptor of /dev/homi/nvmeN (or a registered file
+ * of it), the command as ioctl() takes it in cmd_op, and this in the SQE's command
+ * area. The CQE's res is 0 or a negative errno. Commands may sleep: they are done by
+ * io_uring's worker threads, so the structure has to stay until the completion.
+ */
+struct homi_uring_call {
+	__aligned_u64 addr;
+	__aligned_u64 __reserved;
+};
+
+/* struct homi_uring_rw.flags */
+enum {
+	HOMI_RW_FD = 1 << 0,		/* @file is a descriptor, not a FILE */
+	HOMI_RW_DSYNC = 1 << 1,		/* WRITE: durable when it completes */
+	HOMI_RW_BY_FS = 1 << 2,		/* by the file system's direct I/O, or not at all */
+	HOMI_RW_BY_EXTENTS = 1 << 3,	/* by the file's blocks, or not at all */
+};
+
+/**
+ * struct homi_uring_rw - READ or WRITE of a range of a file, by io_uring only
+ * @flags: HOMI_RW_* bits
+ * @file: a FILE, or with HOMI_RW_FD a descriptor that FILE_REGISTER would take
+ * @file_offset: bytes
+ * @mem_id: a MEM
+ * @length: bytes, up to INT_MAX less a page
+ * @mem_offset: bytes from the start of the MEM
+ * @__reserved: must be 0
+ *
+ * IORING_OP_URING_CMD as with struct homi_uring_call; cmd_op is HOMI_READ or
+ * HOMI_WRITE, and this is in the command area of an SQE of 128 bytes
+ * (IORING_SETUP_SQE128, or IORING_OP_URING_CMD128; EINVAL otherwise). The CQE's res is
+ * what pread() or pwrite() of a file opened with O_DIRECT would return, with the
+ * alignment that the file system demands of offsets and length. A read is short only
+ * at the end of the file, or before an error.
+ *
+ * With a MEM of user pages the file system does it, as its direct I/O: all of its
+ * rules hold, page cache and other users of the file included, and a controller
+ * reset goes by unseen. A MEM may be destroyed meanwhile; its pages stay pinned as
+ * long.
+ *
+ * EBADF: not open for that; ENOENT: no such FILE or MEM; EFAULT: READ to a MEM without
+ * HOMI_MEM_WRITE; EINVAL: not within the MEM; EOPNOTSUPP: a MEM without pages (of
+ * a dma-buf), the way that was asked for is not there, or with HOMI_RW_FD the file is
+ * not on this controller, in which case FILE_REGISTER tells why; ENODEV: the
+ * controller is gone. Not with IORING_SETUP_IOPOLL before 7.0 (EOPNOTSUPP). Needs no
+ * privilege: how the file is open says what may be done.
+ */
+struct homi_uring_rw {
+	__u32 flags;
+	__s32 file;
+	__aligned_u64 file_offset;
+	__u32 mem_id;
+	__u32 length;
+	__aligned_u64 mem_offset;
+	__aligned_u64 __reserved[4];
+};
+
+#define HOMI_READ _IO(HOMI_TYPE, HOMI_CMD_READ)
+#define HOMI_WRITE _IO(HOMI_TYPE, HOMI_CMD_WRITE)
 
 #endif /* _UAPI_LINUX_HOMI_H */

@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * READ and WRITE of files to and from MEMs of pages, by the file system's own direct
+ * I/O, and the files that are registered for that.
+ */
+#include <linux/blkdev.h>
+#include <linux/bvec.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/fsnotify.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+
+#include "extent.h"
+#include "mem.h"
+#include "trace.h"
+
+/**
+ * struct homi_file - a FILE
+ * @obj: must be first
+ * @file: holds a reference
+ */
+struct homi_file {
+	struct homi_object obj;
+	struct file *file;
+};
+
+/**
+ * struct homi_io - a READ or WRITE on its way
+ * @kiocb: what the file system has
+ * @refs: of an attempt: who begins it, and its completion. File systems look at
+ *	@kiocb after they have handed it on, so what follows waits for both.
+ * @cmd: what io_uring waits for
+ * @mem: holds a reference, and its pages
+ * @bvec: these
+ * @file: the FILE, with a reference; NULL if @kiocb's file has one of its own
+ * @offset: in the file
+ * @mem_offset: in @mem
+ * @length: bytes
+ * @done: of these
+ * @ret: what came of the last attempt
+ * @write: or read
+ * @guarded: the file system is kept from freezing
+ * @cred: the caller's
+ * @work: another attempt, which may wait
+ */
+struct homi_io {
+	struct kiocb kiocb;
+	atomic_t refs;
+	struct io_uring_cmd *cmd;
+	struct homi_mem *mem;
+	const struct bio_vec *bvec;
+	struct homi_object *file;
+	u64 offset;
+	u64 mem_offset;
+	u32 length;
+	u32 done;
+	long ret;
+	bool write;
+	bool guarded;
+	const struct cred *cred;
+	struct work_struct work;
+};
+
+/* What io_uring's command has room for */
+struct homi_io_pdu {
+	struct homi_io *io;
+};
+
+static struct kmem_cache *homi_io_cache;
+static struct workqueue_struct *homi_rw_wq;
+
+/* --- FILE --- */
+
+static struct homi_file *to_file(struct homi_object *obj)
+{
+	return container_of(obj, struct homi_file, obj);
+}
+
+static void homi_file_free(struct homi_object *obj)
+{
+	fput(to_file(obj)->file);
+	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_FILES, 1);
+	kfree(to_file(obj));
+}
+
+static const struct homi_object_ops homi_file_ops = {
+	.free = homi_file_free,
+};
+
+/* Is it one that READ and WRITE can do? How it is open is looked at each time. */
+static int homi_file_check(struct homi_ctrl *ctrl, struct file *file, u32 *reason)
+{
+	struct inode *inode = file_inode(file);
+	struct homi_place place;
+	int ret;
+
+	ret = homi_check_kind(inode, reason);
+	if (!ret)
+		ret = homi_place_find(ctrl, inode->i_sb, &place, reason);
+	if (!ret && !(file->f_mode & FMODE_CAN_ODIRECT))
+		ret = homi_refuse(reason, HOMI_REASON_NO_DIO);
+	return ret;
+}
+
+static int homi_file_new(struct homi_call *call, struct file *file)
+{
+	struct homi_file_register *cmd = call->cmd;
+	struct homi_ctx *ctx = call->ctx;
+	struct homi_file *f;
+	int ret;
+
+	ret = homi_file_check(ctx->ctrl, file, &cmd->out_reason);
+	if (ret)
+		return ret;
+	ret = homi_quota_charge(ctx, HOMI_QUOTA_FILES, 1);
+	if (ret)
+		return ret;
+	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+	ret = f ? homi_object_reserve(ctx, &f->obj, HOMI_OBJ_FILE,
+				      &homi_file_ops) : -ENOMEM;
+	if (ret) {
+		kfree(f);
+		homi_quota_uncharge(ctx, HOMI_QUOTA_FILES, 1);
+		return ret;
+	}
+	f->file = get_file(file);
+	cmd->out_file_id = f->obj.id;
+	call->created = &f->obj;
+	return 0;
+}
+
+int homi_cmd_file_register(struct homi_call *call)
+{
+	struct homi_file_register *cmd = call->cmd;
+	struct file *file;
+	int ret;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EINVAL;
+	cmd->out_reason = HOMI_REASON_NONE;
+	file = fget(cmd->fd);
+	if (!file)
+		return -EBADF;
+	ret = homi_file_new(call, file);
+	fput(file);
+	return ret;
+}
+
+/* --- the end --- */
+
+static void homi_io_free(struct homi_io *io)
+{
+	homi_mem_drop_pages(io->mem);
+	homi_object_put(&io->mem->obj);
+	if (io->file)
+		homi_object_put(io->file);
+	else
+		fput(io->kiocb.ki_filp);
+	put_cred(io->cred);
+	kmem_cache_free(homi_io_cache, io);
+}
+
+/* What the caller gets */
+static long homi_io_result(struct homi_io *io)
+{
+	long ret = io->done ? io->done : io->ret;
+
+	trace_homi_rw_complete(io, io->write, io->offset, io->length, ret);
+	if (ret > 0 && io->write)
+		fsnotify_modify(io->kiocb.ki_filp);
+	else if (ret > 0)
+		fsnotify_access(io->kiocb.ki_filp);
+	return homi_no_restart(ret);
+}
+
+static void homi_io_finish(struct io_uring_cmd *cmd, unsigned int issue_flags)
+{
+	struct homi_io *io = ((struct homi_io_pdu *)cmd->pdu)->io;
+	long ret = homi_io_result(io);
+
+	homi_io_free(io);
+	homi_uring_done(cmd, ret, issue_flags);
+}
+
+HOMI_URING_TASK_WORK(homi_io_task_work, homi_io_finish)
+
+/*
+ * The first attempt did not wait for anything, and may have ended for want of that.
+ * A read that is short otherwise met the end of the file.
+ */
+static bool homi_io_wants_more(struct homi_io *io)
+{
+	if (!(io->kiocb.ki_flags & IOCB_NOWAIT))
+		return false;
+	/* Some of ext4 says EOPNOTSUPP where it would have to wait. */
+	if (io->ret == -EAGAIN || io->ret == -EOPNOTSUPP)
+		return true;
+	if (io->ret <= 0 || io->done >= io->length)
+		return false;
+	return io->write || io->offset + io->done <
+	       i_size_read(file_inode(io->kiocb.ki_filp));
+}
+
+/* One of the two is through with an attempt that was not over at once. */
+static void homi_io_put(struct homi_io *io)
+{
+	if (!atomic_dec_and_test(&io->refs))
+		return;
+	if (homi_io_wants_more(io))
+		queue_work(homi_rw_wq, &io->work);
+	else
+		io_uring_cmd_complete_in_task(io->cmd, homi_io_task_work);
+}
+
+static void homi_io_over(struct homi_io *io, long ret)
+{
+	if (io->guarded)
+		kiocb_end_write(&io->kiocb);
+	io->guarded = false;
+	io->ret = ret;
+	if (ret > 0)
+		io->done += ret;
+}
+
+/* From the file system, in any context */
+static void homi_io_complete(struct kiocb *kiocb, long ret)
+{
+	struct homi_io *io = container_of(kiocb, struct homi_io, kiocb);
+
+	homi_io_over(io, ret);
+	homi_io_put(io);
+}
+
+/* --- the beginning --- */
+
+static bool homi_io_guard(struct homi_io *io)
+{
+	struct super_block *sb = file_inode(io->kiocb.ki_filp)->i_sb;
+
+	io->guarded = true;
+	if (!(io->kiocb.ki_flags & IOCB_NOWAIT)) {
+		kiocb_start_write(&io->kiocb);
+		return true;
+	}
+	io->guarded = sb_start_write_trylock(sb);
+	/* Another context ends it; this is for lockdep. */
+	if (io->guarded)
+		__sb_writers_release(sb, SB_FREEZE_WRITE);
+	return io->guarded;
+}
+
+/*
+ * As vfs_iocb_iter_write(), which since 6.8 keeps off freezing by itself, and waits
+ * for that also where one may not.
+ *
+ * What is left of it. EIOCBQUEUED: homi_io_complete() is called, or was, and the
+ * caller has a reference to drop. Otherwise it is over.
+ */
+static long homi_io_attempt(struct homi_io *io)
+{
+	u64 start = io->mem_offset + io->done;
+	u32 length = io->length - io->done;
+	struct file *file = io->kiocb.ki_filp;
+	struct iov_iter iter;
+	long ret;
+
+	atomic_set(&io->refs, 2);
+	io->kiocb.ki_pos = io->offset + io->done;
+	ret = rw_verify_area(io->write ? WRITE : READ, file, &io->kiocb.ki_pos,
+			     length);
+	if (ret < 0)
+		goto out;
+	/* After who may have to be asked, who might have to write for the answer. */
+	ret = -EAGAIN;
+	if (io->write && !homi_io_guard(io))
+		goto out;
+	iov_iter_bvec(&iter, io->write ? WRITE : READ,
+		      io->bvec + (start >> PAGE_SHIFT),
+		      DIV_ROUND_UP(offset_in_page(start) + length, PAGE_SIZE),
+		      offset_in_page(start) + length);
+	if (offset_in_page(start))
+		iov_iter_advance(&iter, offset_in_page(start));
+	ret = io->write ? file->f_op->write_iter(&io->kiocb, &iter) :
+			  file->f_op->read_iter(&io->kiocb, &iter);
+out:
+	if (ret != -EIOCBQUEUED)
+		homi_io_over(io, ret);
+	return ret;
+}
+
+static void homi_io_work(struct work_struct *work)
+{
+	struct homi_io *io = container_of(work, struct homi_io, work);
+	const struct cred *cred = get_cred(io->cred);
+	const struct cred *old = override_creds(cred);
+
+	io->kiocb.ki_flags &= ~IOCB_NOWAIT;
+	io->kiocb.ki_flags |= IOCB_DIRECT;
+	if (homi_io_attempt(io) != -EIOCBQUEUED)
+		atomic_dec(&io->refs);
+	homi_io_put(io);
+	revert_creds(old);
+	put_cred(cred);
+}
+
+static int homi_io_run(struct homi_io *io)
+{
+	long ret;
+
+	trace_homi_rw_submit(io, io->write, io->offset, io->length, 0);
+	ret = homi_io_attempt(io);
+	if (ret == -EIOCBQUEUED) {
+		homi_io_put(io);
+		return ret;
+	}
+	if (!homi_io_wants_more(io)) {
+		ret = homi_io_result(io);
+		homi_io_free(io);
+		return ret;
+	}
+	if (io->done) {
+		queue_work(homi_rw_wq, &io->work);
+		return -EIOCBQUEUED;
+	}
+	/* io_uring asks again where one may wait. */
+	trace_homi_rw_complete(io, io->write, io->offset, io->length, -EAGAIN);
+	homi_io_free(io);
+	return -EAGAIN;
+}
+
+/*
+ * What a limit cuts off has to be cut off in the caller's own context, so whatever
+ * may meet one is not tried without waiting.
+ */
+static bool homi_io_is_limited(const struct homi_io *io)
+{
+	return io->write &&
+	       (io->kiocb.ki_flags & IOCB_APPEND ||
+		io->offset + io->length > rlimit(RLIMIT_FSIZE));
+}
+
+static int homi_io_flags(struct homi_io *io, const struct homi_uring_rw *rw,
+			 bool may_wait)
+{
+	struct file *file = io->kiocb.ki_filp;
+
+	if (!(file->f_mode & (io->write ? FMODE_WRITE : FMODE_READ)))
+		return -EBADF;
+	io->kiocb.ki_flags |= IOCB_DIRECT;
+	if (rw->flags & HOMI_RW_DSYNC)
+		io->kiocb.ki_flags |= IOCB_DSYNC;
+	if (may_wait)
+		return 0;
+	if (!(file->f_mode & FMODE_NOWAIT) || homi_io_is_limited(io))
+		return -EAGAIN;
+	io->kiocb.ki_flags |= IOCB_NOWAIT;
+	return 0;
+}
+
+/* The file, with a reference of the one kind or the other. */
+static struct file *homi_io_find_file(struct homi_ctx *ctx,
+				      const struct homi_uring_rw *rw, bool may_wait,
+				      struct homi_object **obj)
+{
+	struct file *file;
+	u32 reason;
+	int ret;
+
+	*obj = NULL;
+	if (!(rw->flags & HOMI_RW_FD)) {
+		*obj = homi_object_get(ctx, rw->file, HOMI_OBJ_FILE);
+		return *obj ? to_file(*obj)->file : ERR_PTR(-ENOENT);
+	}
+	/* Where its file is may take a while to find out. */
+	if (!may_wait)
+		return ERR_PTR(-EAGAIN);
+	file = fget(rw->file);
+	if (!file)
+		return ERR_PTR(-EBADF);
+	ret = homi_file_check(ctx->ctrl, file, &reason);
+	if (!ret)
+		return file;
+	fput(file);
+	return ERR_PTR(ret);
+}
+
+static int homi_io_find_mem(struct homi_io *io, struct homi_ctx *ctx,
+			    const struct homi_uring_rw *rw, bool may_wait)
+{
+	struct homi_object *obj = homi_object_get(ctx, rw->mem_id, HOMI_OBJ_MEM);
+	struct homi_mem *mem;
+	int ret = -EINVAL;
+
+	if (!obj)
+		return -ENOENT;
+	mem = to_mem(obj);
+	if (rw->mem_offset > mem->length ||
+	    rw->length > mem->length - rw->mem_offset)
+		goto err_put;
+	ret = -EFAULT;
+	if (!io->write && mem->dir != DMA_BIDIRECTIONAL)
+		goto err_put;
+	ret = -EOPNOTSUPP;
+	if (rw->flags & HOMI_RW_BY_EXTENTS)
+		goto err_put;
+	ret = homi_mem_hold_pages(mem, may_wait, &io->bvec);
+	if (ret)
+		goto err_put;
+	io->mem = mem;
+	return 0;
+
+err_put:
+	homi_object_put(obj);
+	return ret;
+}
+
+static int homi_rw_check(const struct homi_uring_rw *rw)
+{
+	u32 by = rw->flags & (HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS);
+
+	if (rw->flags & ~(HOMI_RW_FD | HOMI_RW_DSYNC | HOMI_RW_BY_FS |
+			  HOMI_RW_BY_EXTENTS) ||
+	    by == (HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS) ||
+	    rw->__reserved[0] | rw->__reserved[1] | rw->__reserved[2] |
+	    rw->__reserved[3])
+		return -EINVAL;
+	if (rw->length > MAX_RW_COUNT || rw->file_offset > LLONG_MAX ||
+	    rw->length > LLONG_MAX - rw->file_offset)
+		return -EINVAL;
+	return 0;
+}
+
+static struct homi_io *homi_io_new(struct homi_ctx *ctx,
+				   struct io_uring_cmd *cmd,
+				   const struct homi_uring_rw *rw, bool write,
+				   bool may_wait)
+{
+	struct homi_io *io = kmem_cache_alloc(homi_io_cache, GFP_KERNEL_ACCOUNT);
+	struct file *file;
+	int ret;
+
+	if (!io)
+		return ERR_PTR(-ENOMEM);
+	io->write = write;
+	io->guarded = false;
+	ret = homi_io_find_mem(io, ctx, rw, may_wait);
+	if (ret) {
+		kmem_cache_free(homi_io_cache, io);
+		return ERR_PTR(ret);
+	}
+	file = homi_io_find_file(ctx, rw, may_wait, &io->file);
+	if (IS_ERR(file)) {
+		homi_mem_drop_pages(io->mem);
+		homi_object_put(&io->mem->obj);
+		kmem_cache_free(homi_io_cache, io);
+		return ERR_CAST(file);
+	}
+	init_sync_kiocb(&io->kiocb, file);
+	io->kiocb.ki_complete = homi_io_complete;
+	io->cmd = cmd;
+	io->offset = rw->file_offset;
+	io->mem_offset = rw->mem_offset;
+	io->length = rw->length;
+	io->done = 0;
+	io->cred = get_current_cred();
+	INIT_WORK(&io->work, homi_io_work);
+	ret = homi_io_flags(io, rw, may_wait);
+	if (!ret)
+		return io;
+	homi_io_free(io);
+	return ERR_PTR(ret);
+}
+
+/**
+ * homi_rw - READ or WRITE
+ * @ctx: the open file
+ * @cmd: io_uring's command, with a struct homi_uring_rw
+ * @write: which
+ * @issue_flags: IO_URING_F_*
+ *
+ * Return: bytes or a negative errno, or -EIOCBQUEUED if the command is completed
+ * later. -EAGAIN where waiting is not allowed: to be asked again where it is.
+ */
+int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
+	    unsigned int issue_flags)
+{
+	bool may_wait = !(issue_flags & IO_URING_F_NONBLOCK);
+	struct homi_io *io;
+	struct homi_uring_rw rw;
+	int ret;
+
+	if (!(issue_flags & IO_URING_F_SQE128))
+		return -EINVAL;
+	/* Once: it may be in memory that is shared with the caller. */
+	memcpy(&rw, homi_uring_payload(cmd), sizeof(rw));
+	ret = homi_rw_check(&rw);
+	if (ret)
+		return ret;
+	if (homi_ctrl_is_gone(ctx->ctrl))
+		return -ENODEV;
+	io = homi_io_new(ctx, cmd, &rw, write, may_wait);
+	if (IS_ERR(io))
+		return PTR_ERR(io);
+	if (!rw.length) {
+		homi_io_free(io);
+		return 0;
+	}
+	((struct homi_io_pdu *)cmd->pdu)->io = io;
+	return homi_io_run(io);
+}
+
+int homi_rw_init(void)
+{
+	homi_io_cache = KMEM_CACHE(homi_io, SLAB_ACCOUNT);
+	if (!homi_io_cache)
+		return -ENOMEM;
+	homi_rw_wq = alloc_workqueue("homi_rw", WQ_UNBOUND, 0);
+	if (homi_rw_wq)
+		return 0;
+	kmem_cache_destroy(homi_io_cache);
+	return -ENOMEM;
+}
+
+void homi_rw_exit(void)
+{
+	destroy_workqueue(homi_rw_wq);
+	kmem_cache_destroy(homi_io_cache);
+}
