@@ -79,6 +79,13 @@ enum homi_fault {
 	HOMI_FAULT_LOSE,	/* executed, no answer in time */
 };
 
+/* What READ and WRITE did; [0] of reads, [1] of writes */
+struct homi_io_counts {
+	atomic64_t ios[2];
+	atomic64_t bytes[2];
+	atomic64_t errors;
+};
+
 /**
  * struct homi_ctrl - one NVMe controller (PCI function) bound to stock nvme
  * @entry: in homi_ctrls; guarded by homi_ctrls_lock
@@ -123,6 +130,7 @@ enum homi_fault {
  *	takes dma_lock besides, so either lock is enough to walk it
  * @imports: dma-bufs that the function is attached to, struct homi_import.entry
  * @exports: dma-bufs of its doorbells, struct homi_export.entry
+ * @past: what open files did that are closed
  * @exports_mapped: mappings that importers have of these
  * @wait: woken when a queue becomes dead, the state changes, an import ends, or
  *	the last mapping of an export
@@ -173,6 +181,7 @@ struct homi_ctrl {
 	struct list_head imports;
 	struct list_head exports;
 	atomic_t exports_mapped;
+	struct homi_io_counts past;
 	wait_queue_head_t wait;
 	struct {
 		u8 opcode;
@@ -201,6 +210,7 @@ struct homi_ctrl {
  * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
  * @recalled: its extents that are recalled, not acknowledged and not destroyed
  * @extents: generations that its extents have used up
+ * @io: what it did
  * @user: whose quotas what it holds counts against
  * @pid: of who opened it; to be shown only
  * @dma_released: the function is off the bus and @objects were told;
@@ -226,6 +236,7 @@ struct homi_ctx {
 	struct page *park;
 	struct eventfd_ctx *event;
 	atomic_t recalled;
+	struct homi_io_counts io;
 	struct homi_user *user;
 	struct pid *pid;
 	bool dma_released;
@@ -520,6 +531,9 @@ void homi_fault_hold(void);
 struct io_uring_cmd;
 
 int homi_cmd_file_register(struct homi_call *call);
+int homi_cmd_io_stats(struct homi_call *call);
+void homi_io_counts_add(struct homi_io_counts *sum,
+			const struct homi_io_counts *more);
 int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags);
 int homi_rw_init(void);

@@ -31,6 +31,7 @@ union homi_cmd {
 	struct homi_resolve_set resolve_set;
 	struct homi_doorbell_export doorbell_export;
 	struct homi_file_register file_register;
+	struct homi_io_stats io_stats;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -143,6 +144,11 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.min_size = offsetofend(union homi_cmd,
 					file_register.out_reason),
 		.fn = homi_cmd_file_register,
+	},
+	[HOMI_CMD_IO_STATS - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, io_stats),
+		.min_size = offsetofend(union homi_cmd, io_stats.out_fs_errors),
+		.fn = homi_cmd_io_stats,
 	},
 	[HOMI_CMD_RESOLVE_SET - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, resolve_set),

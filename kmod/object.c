@@ -317,6 +317,7 @@ static void homi_ctx_free(struct kref *ref)
 
 	spin_lock(&ctrl->lock);
 	list_del(&ctx->entry);
+	homi_io_counts_add(&ctrl->past, &ctx->io);
 	spin_unlock(&ctrl->lock);
 	homi_user_put(ctrl, ctx->user);
 	homi_event_drop(ctrl, &ctx->event);

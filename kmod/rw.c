@@ -163,11 +163,24 @@ static void homi_io_free(struct homi_io *io)
 	kmem_cache_free(homi_io_cache, io);
 }
 
+static void homi_io_count(struct homi_io *io, long ret)
+{
+	struct homi_io_counts *counts = &io->mem->obj.ctx->io;
+
+	if (ret < 0) {
+		atomic64_inc(&counts->errors);
+		return;
+	}
+	atomic64_inc(&counts->ios[io->write]);
+	atomic64_add(ret, &counts->bytes[io->write]);
+}
+
 /* What the caller gets */
 static long homi_io_result(struct homi_io *io)
 {
 	long ret = io->done ? io->done : io->ret;
 
+	homi_io_count(io, ret);
 	trace_homi_rw_complete(io, io->write, io->offset, io->length, ret);
 	if (ret > 0 && io->write)
 		fsnotify_modify(io->kiocb.ki_filp);
@@ -510,6 +523,50 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	}
 	((struct homi_io_pdu *)cmd->pdu)->io = io;
 	return homi_io_run(io);
+}
+
+/* --- what was done --- */
+
+void homi_io_counts_add(struct homi_io_counts *sum,
+			const struct homi_io_counts *more)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		atomic64_add(atomic64_read(&more->ios[i]), &sum->ios[i]);
+		atomic64_add(atomic64_read(&more->bytes[i]), &sum->bytes[i]);
+	}
+	atomic64_add(atomic64_read(&more->errors), &sum->errors);
+}
+
+static void homi_io_counts_all(struct homi_ctrl *ctrl, struct homi_io_counts *sum)
+{
+	struct homi_ctx *ctx;
+
+	spin_lock(&ctrl->lock);
+	homi_io_counts_add(sum, &ctrl->past);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry)
+		homi_io_counts_add(sum, &ctx->io);
+	spin_unlock(&ctrl->lock);
+}
+
+int homi_cmd_io_stats(struct homi_call *call)
+{
+	struct homi_io_stats *cmd = call->cmd;
+	struct homi_io_counts sum = {};
+
+	if (cmd->flags & ~HOMI_STATS_CTRL)
+		return -EINVAL;
+	if (cmd->flags & HOMI_STATS_CTRL)
+		homi_io_counts_all(call->ctx->ctrl, &sum);
+	else
+		homi_io_counts_add(&sum, &call->ctx->io);
+	cmd->out_fs_reads = atomic64_read(&sum.ios[0]);
+	cmd->out_fs_writes = atomic64_read(&sum.ios[1]);
+	cmd->out_fs_read_bytes = atomic64_read(&sum.bytes[0]);
+	cmd->out_fs_written_bytes = atomic64_read(&sum.bytes[1]);
+	cmd->out_fs_errors = atomic64_read(&sum.errors);
+	return 0;
 }
 
 int homi_rw_init(void)

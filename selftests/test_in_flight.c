@@ -36,8 +36,10 @@ FS_TEST(destroyed_in_flight)
 
 		fill_random(mem, SIZE, 400 + round);
 		memcpy(copy, mem, SIZE);
-		/* What is cached has to wait for a worker. */
+		/* What is cached has to wait for a worker, and so has what is new of a MEM. */
 		ASSERT(!posix_fadvise(file.fd, 0, 0, POSIX_FADV_DONTNEED));
+		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
+		memcpy(mem, copy, PAGE);
 		drive_throttle(4000);
 		post_many(write);
 		ASSERT_EQ(0, destroy(t.fd, t.mem));

@@ -174,6 +174,12 @@ LAYOUT(homi_file_register, fd, 8);
 LAYOUT(homi_file_register, out_file_id, 16);
 LAYOUT(homi_file_register, out_reason, 20);
 LENGTH(homi_file_register, 24);
+LAYOUT(homi_io_stats, out_fs_reads, 8);
+LAYOUT(homi_io_stats, out_fs_writes, 16);
+LAYOUT(homi_io_stats, out_fs_read_bytes, 24);
+LAYOUT(homi_io_stats, out_fs_written_bytes, 32);
+LAYOUT(homi_io_stats, out_fs_errors, 40);
+LENGTH(homi_io_stats, 48);
 LAYOUT(homi_uring_call, __reserved, 8);
 LENGTH(homi_uring_call, 16);
 LAYOUT(homi_uring_rw, file, 4);
@@ -184,8 +190,8 @@ LAYOUT(homi_uring_rw, mem_offset, 24);
 LAYOUT(homi_uring_rw, __reserved, 32);
 LENGTH(homi_uring_rw, 64);
 
-_Static_assert(HOMI_FILE_REGISTER == 0xe890 && HOMI_READ == 0xe891 && HOMI_WRITE == 0xe892,
-	       "command numbers");
+_Static_assert(HOMI_FILE_REGISTER == 0xe890 && HOMI_READ == 0xe891 && HOMI_WRITE == 0xe892 &&
+	       HOMI_IO_STATS == 0xe893, "command numbers");
 _Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
 	       HOMI_DOORBELL_EXPORT == 0xe88b && HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
 	       "command numbers");
@@ -320,6 +326,12 @@ static int good_resolve_set(void *buf)
 	return 0;
 }
 
+static int good_io_stats(void *buf)
+{
+	(void)buf;
+	return 0;
+}
+
 static int good_file_register(void *buf)
 {
 	((struct homi_file_register *)buf)->fd = -1;
@@ -375,6 +387,7 @@ static const struct row rows[] = {
 	ROW(RESOLVE_SET, resolve_set, 0, NONE, offsetof(struct homi_resolve_set, out_set_id)),
 	ROW(FILE_REGISTER, file_register, 0, offsetof(struct homi_file_register, __reserved),
 	    offsetof(struct homi_file_register, out_file_id)),
+	ROW(IO_STATS, io_stats, HOMI_STATS_CTRL, NONE, NONE),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 

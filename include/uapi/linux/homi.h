@@ -79,6 +79,7 @@ enum {
 	HOMI_CMD_FILE_REGISTER = 0x90,
 	HOMI_CMD_READ = 0x91,
 	HOMI_CMD_WRITE = 0x92,
+	HOMI_CMD_IO_STATS = 0x93,
 };
 
 /**
@@ -1094,5 +1095,35 @@ struct homi_uring_rw {
 
 #define HOMI_READ _IO(HOMI_TYPE, HOMI_CMD_READ)
 #define HOMI_WRITE _IO(HOMI_TYPE, HOMI_CMD_WRITE)
+
+/* struct homi_io_stats.flags */
+enum {
+	HOMI_STATS_CTRL = 1 << 0,	/* of all open files, those that are closed too */
+};
+
+/**
+ * struct homi_io_stats - ioctl(HOMI_IO_STATS)
+ * @size: sizeof(struct homi_io_stats)
+ * @flags: 0 for this open file, or HOMI_STATS_CTRL since homi has the controller
+ * @out_fs_reads: READs that file systems did, or the part before an error
+ * @out_fs_writes: WRITEs likewise
+ * @out_fs_read_bytes: bytes of these
+ * @out_fs_written_bytes: likewise
+ * @out_fs_errors: READs and WRITEs that they did nothing of
+ *
+ * Not of what raw queues do, of which the kernel sees nothing, nor of what was
+ * refused before a file system was asked. Needs no privilege.
+ */
+struct homi_io_stats {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 out_fs_reads;
+	__aligned_u64 out_fs_writes;
+	__aligned_u64 out_fs_read_bytes;
+	__aligned_u64 out_fs_written_bytes;
+	__aligned_u64 out_fs_errors;
+};
+
+#define HOMI_IO_STATS _IO(HOMI_TYPE, HOMI_CMD_IO_STATS)
 
 #endif /* _UAPI_LINUX_HOMI_H */
