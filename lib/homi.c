@@ -62,6 +62,17 @@ int homi_get_ns_info(const struct homi_dev *dev, uint32_t nsid, uint32_t flags,
 	return homi_call(dev, HOMI_NS_INFO, info);
 }
 
+int homi_file_register(const struct homi_dev *dev, int fd, uint32_t *file_id, uint32_t *reason)
+{
+	struct homi_file_register cmd = { .size = sizeof(cmd), .fd = fd };
+	int ret = homi_call(dev, HOMI_FILE_REGISTER, &cmd);
+
+	*file_id = cmd.out_file_id;
+	if (reason)
+		*reason = cmd.out_reason;
+	return ret;
+}
+
 int homi_destroy(const struct homi_dev *dev, uint32_t id)
 {
 	struct homi_destroy cmd = { .size = sizeof(cmd), .id = id };

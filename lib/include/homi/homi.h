@@ -64,7 +64,16 @@ int homi_get_ctrl_info(const struct homi_dev *dev, struct homi_ctrl_info *info);
 int homi_get_ns_info(const struct homi_dev *dev, uint32_t nsid, uint32_t flags,
 		     struct homi_ns_info *info);
 
-/** homi_destroy - ends a QUEUE, MEM or EXTENT by its id */
+/**
+ * homi_file_register - a FILE, for READ and WRITE by io_uring (homi/uring.h)
+ * @dev: the controller
+ * @fd: of a regular file; may be closed afterwards
+ * @file_id: written; ends by homi_destroy()
+ * @reason: enum homi_reason, written also on error; may be NULL
+ */
+int homi_file_register(const struct homi_dev *dev, int fd, uint32_t *file_id, uint32_t *reason);
+
+/** homi_destroy - ends a QUEUE, MEM, EXTENT or FILE by its id */
 int homi_destroy(const struct homi_dev *dev, uint32_t id);
 
 /**
