@@ -17,6 +17,8 @@
 #include <linux/fs.h>
 
 #include "harness.h"
+/* Compared often, byte by byte */
+#define SIZE	(1u << 20)
 #include "uring_rw.h"
 
 /* --- commands --- */

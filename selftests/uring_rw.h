@@ -10,7 +10,10 @@
 #include "files.h"
 #include "uring.h"
 
+/* Of the file and of the MEM */
+#ifndef SIZE
 #define SIZE	(2u << 20)
+#endif
 #define ENTRIES	64u
 
 static struct io_uring ring;
