@@ -283,6 +283,7 @@ static long importer_ioctl(struct file *file, unsigned int nr, unsigned long arg
 static int importer_open(struct inode *inode, struct file *file)
 {
 	struct importer *im = kzalloc(sizeof(*im), GFP_KERNEL);
+	int ret;
 
 	if (!im)
 		return -ENOMEM;
@@ -292,6 +293,13 @@ static int importer_open(struct inode *inode, struct file *file)
 	if (!im->pdev) {
 		kfree(im);
 		return -ENODEV;
+	}
+	/* What is out of its reach would be bounced, and is refused. */
+	ret = dma_set_mask(&im->pdev->dev, DMA_BIT_MASK(64));
+	if (ret) {
+		pci_dev_put(im->pdev);
+		kfree(im);
+		return ret;
 	}
 	file->private_data = im;
 	return 0;
