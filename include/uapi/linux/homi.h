@@ -12,7 +12,7 @@
  *
  * Each PCIe NVMe controller that the stock nvme driver has bound offers one
  * character device, /dev/homi/nvmeN, named after the stock controller. An open
- * file owns the objects made through it (QUEUE, MEM, EXTENT), each known by a
+ * file owns the objects made through it (QUEUE, MEM, EXTENT, FILE), each known by a
  * 32-bit id that is valid on that file only. Whoever holds the descriptor may
  * use them; all of them die with the last reference to the open file.
  *
@@ -163,7 +163,8 @@ enum {
  * @out_queues_kernel: of these, how many the stock driver may take; their queue
  *	ids are 1 to @out_queues_kernel and are never lent
  * @out_queues_lent: queue ids not to be had now: lent to any open file, or held
- *	back because a mapping of a destroyed queue is left
+ *	back because a mapping of a destroyed queue, or a dma-buf of its doorbells,
+ *	is left
  * @out_queues_spare: queue ids that QUEUE_CREATE could lend now
  * @out_max_depth: most entries in one queue (CAP.MQES + 1)
  * @out_doorbell_stride: bytes from one doorbell to the next (4 << CAP.DSTRD)
@@ -934,7 +935,7 @@ struct homi_reserve {
  * struct homi_destroy - ioctl(HOMI_DESTROY)
  * @size: sizeof(struct homi_destroy)
  * @flags: must be 0
- * @id: a QUEUE, MEM, EXTENT or SET
+ * @id: a QUEUE, MEM, EXTENT, SET or FILE
  * @__reserved: must be 0
  *
  * A QUEUE is deleted at the controller (SQ, then CQ) before the call returns;
@@ -959,7 +960,7 @@ struct homi_destroy {
  * @at_controller: queues that the controller may act on; more than @queues if it
  *	has not let go of destroyed ones
  * @qids: queue ids that are lent to it, or held back because a mapping of a
- *	destroyed queue is left
+ *	destroyed queue, or a dma-buf of its doorbells, is left
  */
 struct homi_holder {
 	__u32 pid;
