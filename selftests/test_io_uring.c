@@ -49,9 +49,7 @@ TEST(commands)
 		ASSERT_EQ(-ENOTTY, uring_call(&ring, fd, _IO(HOMI_TYPE, 0x7f), &info));
 		ASSERT_EQ(-ENOTTY, uring_call(&ring, fd, 0, &info));
 		ASSERT_EQ(-EFAULT, uring_call(&ring, fd, HOMI_CTRL_INFO, NULL));
-		sqe = io_uring_get_sqe(&ring);
-		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, 0);
-		sqe->off = HOMI_CTRL_INFO;
+		sqe = uring_next(&ring, fd, HOMI_CTRL_INFO);
 		call.addr = (uintptr_t)&info;
 		memcpy(sqe->cmd, &call, sizeof(call));
 		ASSERT_EQ(1, io_uring_submit(&ring));
@@ -438,10 +436,8 @@ FS_TEST(bad_arguments)
 	ASSERT_EQ(0, uring_open(&ring, 8, 0));
 	rw = rw_make(&t, 0, 0, PAGE);
 	{
-		struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+		struct io_uring_sqe *sqe = uring_next(&ring, t.fd, HOMI_READ);
 
-		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, t.fd, NULL, 0, 0);
-		sqe->off = HOMI_READ;
 		memcpy(sqe->cmd, &rw, 16);
 		ASSERT_EQ(1, io_uring_submit(&ring));
 		ASSERT_EQ(-EINVAL, uring_reap(&ring, NULL));

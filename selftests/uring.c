@@ -11,7 +11,7 @@ int uring_open(struct io_uring *ring, unsigned int entries, unsigned int flags)
 	return err;
 }
 
-static struct io_uring_sqe *next_sqe(struct io_uring *ring, int fd, uint32_t cmd)
+struct io_uring_sqe *uring_next(struct io_uring *ring, int fd, uint32_t cmd)
 {
 	struct io_uring_sqe *sqe;
 
@@ -41,7 +41,7 @@ int uring_reap(struct io_uring *ring, uint64_t *data)
 
 int uring_call(struct io_uring *ring, int fd, uint32_t cmd, void *arg)
 {
-	struct io_uring_sqe *sqe = next_sqe(ring, fd, cmd);
+	struct io_uring_sqe *sqe = uring_next(ring, fd, cmd);
 	struct homi_uring_call call = { .addr = (uintptr_t)arg };
 
 	memcpy(sqe->cmd, &call, sizeof(call));
@@ -76,7 +76,7 @@ struct homi_uring_rw rw_make(const struct rw_target *t, uint64_t file_offset, ui
 struct io_uring_sqe *rw_post(struct io_uring *ring, int fd, bool write, const struct homi_uring_rw *rw,
 			     uint64_t data)
 {
-	struct io_uring_sqe *sqe = next_sqe(ring, fd, write ? HOMI_WRITE : HOMI_READ);
+	struct io_uring_sqe *sqe = uring_next(ring, fd, write ? HOMI_WRITE : HOMI_READ);
 
 	/* The second half of the SQE too: all of the command area of 80 bytes */
 	memset(sqe->cmd, 0, 80);

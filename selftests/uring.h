@@ -10,6 +10,8 @@
 
 /* A ring, or the test is skipped where io_uring is off; 0 or -errno */
 int uring_open(struct io_uring *ring, unsigned int entries, unsigned int flags);
+/* The next SQE, filled in but for what the command has for itself */
+struct io_uring_sqe *uring_next(struct io_uring *ring, int fd, uint32_t cmd);
 /* One command of the table: what its completion says */
 int uring_call(struct io_uring *ring, int fd, uint32_t cmd, void *arg);
 

@@ -59,9 +59,11 @@ static inline void homi_uring_prep_rw(struct io_uring_sqe *sqe, const struct hom
 	homi_uring_prep_(sqe, dev, cmd, rw, sizeof(*rw), 80);
 }
 
-static inline struct homi_uring_rw homi_uring_rw_(uint32_t file_id, uint64_t file_offset,
-						  const struct homi_mem *mem, uint64_t mem_offset,
-						  uint32_t length)
+/* Of a FILE and a MEM; not for callers */
+static inline void homi_uring_prep_file_(struct io_uring_sqe *sqe, const struct homi_dev *dev,
+					 uint32_t cmd, uint32_t file_id, uint64_t file_offset,
+					 const struct homi_mem *mem, uint64_t mem_offset,
+					 uint32_t length)
 {
 	struct homi_uring_rw rw;
 
@@ -71,7 +73,7 @@ static inline struct homi_uring_rw homi_uring_rw_(uint32_t file_id, uint64_t fil
 	rw.mem_id = mem->id;
 	rw.length = length;
 	rw.mem_offset = mem_offset;
-	return rw;
+	homi_uring_prep_rw(sqe, dev, cmd, &rw);
 }
 
 /**
@@ -89,9 +91,7 @@ static inline void homi_uring_prep_read(struct io_uring_sqe *sqe, const struct h
 					const struct homi_mem *mem, uint64_t mem_offset,
 					uint32_t length)
 {
-	struct homi_uring_rw rw = homi_uring_rw_(file_id, file_offset, mem, mem_offset, length);
-
-	homi_uring_prep_rw(sqe, dev, HOMI_READ, &rw);
+	homi_uring_prep_file_(sqe, dev, HOMI_READ, file_id, file_offset, mem, mem_offset, length);
 }
 
 /** homi_uring_prep_write - from a MEM to a file; as homi_uring_prep_read() */
@@ -100,9 +100,7 @@ static inline void homi_uring_prep_write(struct io_uring_sqe *sqe, const struct 
 					 const struct homi_mem *mem, uint64_t mem_offset,
 					 uint32_t length)
 {
-	struct homi_uring_rw rw = homi_uring_rw_(file_id, file_offset, mem, mem_offset, length);
-
-	homi_uring_prep_rw(sqe, dev, HOMI_WRITE, &rw);
+	homi_uring_prep_file_(sqe, dev, HOMI_WRITE, file_id, file_offset, mem, mem_offset, length);
 }
 
 #ifdef __cplusplus
