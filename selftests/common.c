@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/pci_regs.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -337,6 +338,21 @@ pid_t child_start(void (*run)(void))
 }
 
 /* Exit status of a child, or 128 + signal */
+void pci_command_clear(uint16_t bits)
+{
+	char path[128];
+	uint16_t command;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/config", ctrl_name());
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT(fd >= 0);
+	ASSERT_EQ(sizeof(command), pread(fd, &command, sizeof(command), PCI_COMMAND));
+	command &= ~bits;
+	ASSERT_EQ(sizeof(command), pwrite(fd, &command, sizeof(command), PCI_COMMAND));
+	close(fd);
+}
+
 int child_status(pid_t pid)
 {
 	int status;

@@ -102,6 +102,8 @@ void set_quotas(unsigned int queues, unsigned int mib);
 /* Whether a capability that this process has is in force */
 void set_cap(unsigned int cap, bool on);
 void become_nobody(void);
+/* Takes bits from the function's command register, which stock sets again when it starts anew. */
+void pci_command_clear(uint16_t bits);
 int child_status(pid_t pid);
 /* A child that calls @run and exits with 0, and does not live longer than its parent */
 pid_t child_start(void (*run)(void));

@@ -135,26 +135,10 @@ static void by_aer(struct storm *s)
 	wait_generation(before, 30000);
 }
 
-/* Takes bits from the function's command register, which stock sets again when it starts anew. */
-static void command_clear(uint16_t bits)
-{
-	char path[128];
-	uint16_t command;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/class/nvme/%s/device/config", ctrl_name());
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT(fd >= 0);
-	ASSERT_EQ(sizeof(command), pread(fd, &command, sizeof(command), PCI_COMMAND));
-	command &= ~bits;
-	ASSERT_EQ(sizeof(command), pwrite(fd, &command, sizeof(command), PCI_COMMAND));
-	close(fd);
-}
-
 /* Its registers read as all ones: stock takes it for dead, and asks it nothing any more. */
 static void while_deaf(struct storm *s)
 {
-	command_clear(PCI_COMMAND_MEMORY);
+	pci_command_clear(PCI_COMMAND_MEMORY);
 	by_sysfs(s);
 }
 
@@ -167,7 +151,7 @@ static void when_failed(struct storm *s)
 	uint64_t end = now_ms() + 20000;
 	unsigned long before, after;
 
-	command_clear(PCI_COMMAND_MASTER);
+	pci_command_clear(PCI_COMMAND_MASTER);
 	after = atomic_load(&s->homi_done) + atomic_load(&s->stock_done);
 	do {
 		ASSERT(now_ms() < end);
