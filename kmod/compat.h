@@ -96,6 +96,12 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define blk_rq_map_kern homi_compat_map_kern
 #endif
 
+/*
+ * 6.5, d97217e7f024 ("blk-mq: don't queue plugged passthrough requests into scheduler"):
+ * what is to come first is not plugged, and schedulers want a bio.
+ */
+#define HOMI_AT_HEAD (LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0))
+
 /* --- nvme --- */
 
 /* 6.2, 9f27bd701d18 ("nvme: rename the queue quiescing helpers") */

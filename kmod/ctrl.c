@@ -6,6 +6,7 @@
 #include <linux/bitmap.h>
 #include <linux/cc_platform.h>
 #include <linux/delay.h>
+#include <linux/dmapool.h>
 #include <linux/idr.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
@@ -559,6 +560,18 @@ static void homi_ctrl_unlist(struct homi_ctrl *ctrl)
 	mutex_unlock(&homi_ctrls_lock);
 }
 
+/*
+ * Stock has left the function, or nobody has it open. What I/O there was it has
+ * ended, and whoever is about to begin some gets an error from it.
+ */
+static void homi_ctrl_end_io(struct homi_ctrl *ctrl)
+{
+	homi_inflight_close(&ctrl->inflight);
+	wait_event(ctrl->wait, homi_inflight_gone(&ctrl->inflight));
+	dma_pool_destroy(ctrl->lists);
+	ctrl->lists = NULL;
+}
+
 /* Called with the lock of @pdev's device held, while stock is bound to it. */
 static int homi_ctrl_attach(struct pci_dev *pdev)
 {
@@ -578,6 +591,11 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 		goto err_put;
 	ret = homi_ctrl_read_caps(ctrl);
 	if (ret)
+		goto err_unmap;
+	ret = -ENOMEM;
+	ctrl->lists = dma_pool_create("homi", &pdev->dev, ctrl->page_size,
+				      ctrl->page_size, 0);
+	if (!ctrl->lists)
 		goto err_unmap;
 	homi_doorbell_probe(ctrl);
 	homi_ctrl_read_queues(ctrl);
@@ -620,6 +638,7 @@ err_debugfs:
 	homi_debugfs_del(ctrl);
 err_unlist:
 	homi_ctrl_unlist(ctrl);
+	homi_ctrl_end_io(ctrl);
 err_unmap:
 	iounmap(ctrl->bar);
 	ctrl->bar = NULL;
@@ -702,6 +721,7 @@ static void homi_ctrl_release_dma(struct homi_ctrl *ctrl)
 {
 	struct homi_ctx *ctx;
 
+	homi_ctrl_end_io(ctrl);
 	homi_queues_disabled(ctrl, U64_MAX);
 	homi_queues_release_dma(ctrl);
 	homi_imports_release(ctrl);
@@ -779,6 +799,7 @@ void homi_ctrl_detach_all(void)
 		if (!list_empty(&ctrl->entry)) {
 			homi_ctrl_unlist(ctrl);
 			homi_ctrl_detach(ctrl);
+			homi_ctrl_end_io(ctrl);
 			homi_ctrl_put(ctrl);
 		}
 		homi_ctrl_put(ctrl);

@@ -57,6 +57,8 @@ static void homi_extent_free(struct homi_object *obj)
 		homi_object_put(&e->set->obj);
 	else
 		homi_table_free(e->table, true);
+	if (e->queue)
+		blk_put_queue(e->queue);
 	homi_lease_free(e);
 	kfree(e);
 }
@@ -391,9 +393,16 @@ int homi_extent_refused(const struct path *path, int ret, u32 *reason)
 	return ret;
 }
 
-static int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
-				  struct homi_extent_resolve *cmd,
-				  const struct homi_place *place)
+/**
+ * homi_extent_grant_read - from a new EXTENT to one that is true
+ * @e: to be read
+ * @file: open for reading
+ * @cmd: the range; out: @out_reason
+ * @place: where it is
+ */
+int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
+			   struct homi_extent_resolve *cmd,
+			   const struct homi_place *place)
 {
 	int ret;
 

@@ -120,6 +120,9 @@ struct homi_lease {
  * @table: mapped read-only into user space; NULL until resolved
  * @table_len: bytes of @table; 0 for a member of a set
  * @set: that it is a member of, with a reference; constant, or NULL
+ * @internal: for READs that homi does by itself, and nobody's to see; constant
+ * @inflight: these, until somebody wants the file
+ * @queue: of the block layer's, for these; holds a reference
  */
 struct homi_extent_obj {
 	struct homi_object obj;
@@ -141,6 +144,9 @@ struct homi_extent_obj {
 	struct homi_extent_table *table;
 	size_t table_len;
 	struct homi_set *set;
+	bool internal;
+	struct homi_inflight inflight;
+	struct request_queue *queue;
 };
 
 /**
@@ -194,6 +200,9 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 int homi_extent_refused(const struct path *path, int ret, u32 *reason);
 int homi_extent_grant(struct homi_extent_obj *e,
 		      struct homi_extent_table *table, u32 *reason);
+int homi_extent_grant_read(struct homi_extent_obj *e, struct file *file,
+			   struct homi_extent_resolve *cmd,
+			   const struct homi_place *place);
 vm_fault_t homi_table_fault(void *table, size_t len, struct vm_fault *vmf);
 
 /* extent_lease.c */
@@ -211,5 +220,14 @@ int homi_extent_ack(struct homi_extent_obj *e, u64 generation);
 void homi_extent_end(struct homi_object *obj);
 void homi_extent_expire(struct homi_extent_obj *e);
 void homi_extent_gone(struct homi_extent_obj *e);
+void homi_extent_set_state(struct homi_extent_obj *e, u32 state);
+struct file *homi_extent_let_go(struct homi_extent_obj *e);
+
+/* extent_internal.c */
+struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
+					     struct file *file);
+void homi_extent_leave(struct homi_extent_obj *e);
+void homi_extent_stop(struct homi_extent_obj *e);
+void homi_extent_drain(struct homi_extent_obj *e);
 
 #endif /* _HOMI_EXTENT_H */

@@ -207,8 +207,13 @@ static void homi_lease_drop(struct homi_lease *mine)
 	mine->held = false;
 }
 
-/* Whoever waits goes on. Returns the private file, for fput() without the lock. */
-static struct file *homi_extent_let_go(struct homi_extent_obj *e)
+/**
+ * homi_extent_let_go - drop the leases: whoever waits goes on
+ * @e: its lock is held
+ *
+ * Return: the private file or NULL, for fput() without the lock
+ */
+struct file *homi_extent_let_go(struct homi_extent_obj *e)
 {
 	const struct cred *cred = override_creds(homi_lease_cred);
 	struct file *file = e->file;
@@ -302,7 +307,12 @@ static void homi_table_set_state(struct homi_extent_table *table, u32 state)
 	smp_store_release(&table->state, state);
 }
 
-static void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
+/**
+ * homi_extent_set_state - tell all who look at it
+ * @e: its lock is held
+ * @state: enum homi_extent_state
+ */
+void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 {
 	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
 
@@ -352,8 +362,8 @@ static void homi_extent_recall(struct work_struct *work)
 {
 	struct homi_extent_obj *e = container_of(to_delayed_work(work),
 						 struct homi_extent_obj, recall);
+	bool fence = false, drain = false;
 	struct file *file = NULL;
-	bool fence = false;
 
 	mutex_lock(&e->lock);
 	if (e->gone) {
@@ -361,6 +371,8 @@ static void homi_extent_recall(struct work_struct *work)
 	} else if (!e->ended && !e->table) {
 		/* Nobody has it yet, so nobody can answer: RESOLVE fails. */
 		file = homi_extent_let_go(e);
+	} else if (e->internal) {
+		drain = !e->ended;
 	} else if (!e->ended && !e->warned) {
 		e->warned = true;
 		atomic_inc(&e->obj.ctx->recalled);
@@ -378,6 +390,8 @@ static void homi_extent_recall(struct work_struct *work)
 		fput(file);
 	if (fence)
 		homi_extent_fence(e);
+	if (drain)
+		homi_extent_drain(e);
 	homi_object_put(&e->obj);
 }
 
@@ -394,9 +408,11 @@ void homi_extent_expire(struct homi_extent_obj *e)
 	lockdep_assert_held(&e->lock);
 	if (e->ended || e->acked || e->fenced || e->gone)
 		return;
-	if (!e->warned)
-		atomic_inc(&e->obj.ctx->recalled);
-	e->warned = true;
+	if (!e->internal) {
+		if (!e->warned)
+			atomic_inc(&e->obj.ctx->recalled);
+		e->warned = true;
+	}
 	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
 	first = !test_and_set_bit(0, &e->recalled);
 	if (first)
@@ -538,7 +554,8 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 
 /*
  * Does not wait for the worker, which may wait for the controller. Once it
- * fences, the leases are its own: a queue may still act on the old blocks.
+ * fences, the leases are its own: a queue may still act on the old blocks. Of an
+ * internal one what is on its way is waited for here.
  */
 void homi_extent_end(struct homi_object *obj)
 {
@@ -547,6 +564,8 @@ void homi_extent_end(struct homi_object *obj)
 	struct file *file = NULL;
 	bool cancelled, fenced;
 
+	if (e->internal)
+		homi_extent_stop(e);
 	mutex_lock(&e->lock);
 	e->ended = true;
 	fenced = e->fenced;

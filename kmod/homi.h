@@ -20,6 +20,7 @@
 
 #include <uapi/linux/homi.h>
 
+#include "inflight.h"
 #include "nvme_glue.h"
 
 /*
@@ -64,6 +65,7 @@
  *   the queue is known to be deleted or the controller disabled
  */
 
+struct dma_pool;
 struct eventfd_ctx;
 struct homi_ctx;
 struct homi_object;
@@ -79,11 +81,20 @@ enum homi_fault {
 	HOMI_FAULT_LOSE,	/* executed, no answer in time */
 };
 
-/* What READ and WRITE did; [0] of reads, [1] of writes */
+/* Who does a READ or WRITE */
+enum homi_way {
+	HOMI_BY_FS,
+	HOMI_BY_EXTENTS,
+	HOMI_WAYS,
+};
+
+/* What READ and WRITE did by each way; [0] of reads, [1] of writes */
 struct homi_io_counts {
-	atomic64_t ios[2];
-	atomic64_t bytes[2];
-	atomic64_t errors;
+	struct {
+		atomic64_t ios[2];
+		atomic64_t bytes[2];
+		atomic64_t errors;
+	} by[HOMI_WAYS];
 };
 
 /**
@@ -132,8 +143,10 @@ struct homi_io_counts {
  * @exports: dma-bufs of its doorbells, struct homi_export.entry
  * @past: what open files did that are closed
  * @exports_mapped: mappings that importers have of these
- * @wait: woken when a queue becomes dead, the state changes, an import ends, or
- *	the last mapping of an export
+ * @wait: woken when a queue becomes dead, the state changes, an import ends,
+ *	the last mapping of an export, or the last I/O of what was closed to it
+ * @inflight: I/O by extents; closed when the function is off the bus
+ * @lists: PRP lists of that I/O, a page each
  * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again
  * @debugfs: our directory
@@ -189,6 +202,8 @@ struct homi_ctrl {
 		u32 count;
 	} fault;
 	struct work_struct live_work;
+	struct homi_inflight inflight;
+	struct dma_pool *lists;
 	struct dentry *debugfs;
 };
 
@@ -527,10 +542,12 @@ void homi_debugfs_del(struct homi_ctrl *ctrl);
 enum homi_fault homi_fault_take(struct homi_ctrl *ctrl, u8 opcode);
 void homi_fault_hold(void);
 
+/* file.c */
+int homi_cmd_file_register(struct homi_call *call);
+
 /* rw.c */
 struct io_uring_cmd;
 
-int homi_cmd_file_register(struct homi_call *call);
 int homi_cmd_io_stats(struct homi_call *call);
 void homi_io_counts_add(struct homi_io_counts *sum,
 			const struct homi_io_counts *more);

@@ -147,7 +147,7 @@ static const struct homi_cmd_row homi_cmds[] = {
 	},
 	[HOMI_CMD_IO_STATS - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, io_stats),
-		.min_size = offsetofend(union homi_cmd, io_stats.out_fs_errors),
+		.min_size = offsetofend(union homi_cmd, io_stats.out_extents_errors),
 		.fn = homi_cmd_io_stats,
 	},
 	[HOMI_CMD_RESOLVE_SET - HOMI_CMD_BASE] = {

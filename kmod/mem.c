@@ -86,10 +86,80 @@ struct iommu_domain *homi_mem_domain(struct device *dev)
 	return domain && domain->type != IOMMU_DOMAIN_IDENTITY ? domain : NULL;
 }
 
-/* A queue that the controller may act on might still target it. */
+/*
+ * A queue that the controller may act on might still target it, or I/O by extents.
+ * Where it says no, none of that comes any more.
+ */
 bool homi_mem_is_busy(struct homi_object *obj)
 {
-	return !to_mem(obj)->pages_only && atomic_read(&obj->ctx->dma_users) > 0;
+	struct homi_mem *mem = to_mem(obj);
+
+	if (mem->pages_only)
+		return false;
+	return atomic_read(&obj->ctx->dma_users) > 0 ||
+	       !homi_inflight_close_unused(&mem->inflight);
+}
+
+/**
+ * homi_mem_enter - its addresses are going to be used by a command of the kernel's
+ * @mem: the caller has a reference, and keeps it until homi_mem_leave()
+ *
+ * They stay mapped until then. An exporter may wait for that, so whoever is in must
+ * not wait for memory, nor for anybody who does.
+ *
+ * Return: 0, -EOPNOTSUPP if there never were any, -ESTALE if its exporter wants it
+ * back, -ENOENT if it is destroyed, or, likewise, its controller gone
+ */
+int homi_mem_enter(struct homi_mem *mem)
+{
+	if (mem->pages_only)
+		return -EOPNOTSUPP;
+	if (homi_inflight_enter(&mem->inflight))
+		return 0;
+	return READ_ONCE(mem->revoked) ? -ESTALE : -ENOENT;
+}
+
+/**
+ * homi_mem_leave - that command is over; in any context
+ * @mem: as it was entered
+ */
+void homi_mem_leave(struct homi_mem *mem)
+{
+	if (homi_inflight_leave(&mem->inflight))
+		wake_up_all(&mem->obj.ctx->ctrl->wait);
+}
+
+/**
+ * homi_mem_stop - no command by extents uses its addresses when this returns
+ * @mem: of either kind
+ *
+ * Waits for the controller.
+ */
+void homi_mem_stop(struct homi_mem *mem)
+{
+	homi_inflight_close(&mem->inflight);
+	wait_event_idle(mem->obj.ctx->ctrl->wait,
+			homi_inflight_gone(&mem->inflight));
+}
+
+/**
+ * homi_mem_segment - the segment with a byte of a MEM
+ * @mem: has been mapped
+ * @offset: of the byte, below its length
+ */
+const struct homi_segment *homi_mem_segment(struct homi_mem *mem, u64 offset)
+{
+	u32 low = 0, high = mem->nr_segments;
+
+	while (high - low > 1) {
+		u32 middle = low + (high - low) / 2;
+
+		if (mem->segments[middle].offset <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &mem->segments[low];
 }
 
 /**
@@ -103,20 +173,11 @@ bool homi_mem_is_busy(struct homi_object *obj)
  */
 int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma)
 {
-	u32 low = 0, high = mem->nr_segments;
 	const struct homi_segment *seg;
 
-	if (offset >= mem->length || !high)
+	if (offset >= mem->length || !mem->nr_segments)
 		return -EINVAL;
-	while (high - low > 1) {
-		u32 middle = low + (high - low) / 2;
-
-		if (mem->segments[middle].offset <= offset)
-			low = middle;
-		else
-			high = middle;
-	}
-	seg = &mem->segments[low];
+	seg = homi_mem_segment(mem, offset);
 	offset -= seg->offset;
 	if (len > seg->length - offset)
 		return -EINVAL;

@@ -40,6 +40,7 @@ struct homi_mem_where {
  * @mapped: the function reaches it; guarded by the lock that its kind has for
  *	that, read without
  * @revoked: the exporter wants it back; set once
+ * @inflight: commands by extents on its addresses; closed when these are given back
  */
 struct homi_mem {
 	struct homi_object obj;
@@ -52,6 +53,7 @@ struct homi_mem {
 	bool pages_only;
 	bool mapped;
 	bool revoked;
+	struct homi_inflight inflight;
 };
 
 static inline struct homi_mem *to_mem(struct homi_object *obj)
@@ -65,7 +67,11 @@ int homi_mem_list(struct homi_mem *mem, struct sg_table *sgt, u64 offset,
 		  u32 page_size);
 struct iommu_domain *homi_mem_domain(struct device *dev);
 bool homi_mem_is_busy(struct homi_object *obj);
+const struct homi_segment *homi_mem_segment(struct homi_mem *mem, u64 offset);
 int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma);
+int homi_mem_enter(struct homi_mem *mem);
+void homi_mem_leave(struct homi_mem *mem);
+void homi_mem_stop(struct homi_mem *mem);
 
 /* mem_user.c */
 struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
@@ -73,13 +79,19 @@ struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
 int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
 			const struct bio_vec **bvec);
 void homi_mem_drop_pages(struct homi_mem *mem);
+struct page *homi_mem_page(struct homi_mem *mem, u64 offset);
 
 /* mem_import.c */
 struct homi_mem *homi_mem_import(struct homi_ctx *ctx,
 				 struct homi_mem_register *cmd);
 const char *homi_import_name(struct homi_mem *mem, bool *pinned);
 
+/* mem_zero.c */
+bool homi_mem_may_zero(const struct homi_mem *mem);
+int homi_mem_zero(struct homi_mem *mem, u64 offset, u64 len);
+
 /* mem_where.c */
+phys_addr_t homi_mem_phys(struct iommu_domain *domain, dma_addr_t addr);
 void homi_mem_where(struct homi_mem *mem, struct pci_dev *pdev);
 
 #endif /* _HOMI_MEM_H */

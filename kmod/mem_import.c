@@ -173,7 +173,8 @@ static void homi_import_unmap(struct homi_import *import)
 }
 
 /*
- * No queue that could target it is at the controller. Once, whoever comes first;
+ * No queue that could target it is at the controller, and I/O by extents has ended,
+ * or does by itself. Once, whoever comes first;
  * whoever comes later waits for that.
  */
 static void homi_import_end(struct homi_import *import)
@@ -181,6 +182,7 @@ static void homi_import_end(struct homi_import *import)
 	struct homi_ctrl *ctrl = import->mem.obj.ctx->ctrl;
 	struct dma_resv *resv = import->dmabuf->resv;
 
+	homi_mem_stop(&import->mem);
 	dma_fence_signal(&import->fence->base);
 	mutex_lock(&import->end_lock);
 	if (import->attach) {
@@ -198,7 +200,8 @@ static void homi_import_end(struct homi_import *import)
 }
 
 /*
- * Their owners are told, and their queues are gone when this returns. Not for what
+ * Their owners are told, and their queues are gone when this returns, as is I/O by
+ * extents that was on its way. Queues not for what
  * was destroyed since the notice: that no queue can reach, and who made one after
  * that keeps it.
  */
@@ -208,6 +211,9 @@ static void homi_imports_stop(struct homi_ctx *ctx, struct llist_node *list)
 	struct homi_import *import;
 	bool any = false;
 
+	/* All at once, and then what is on its way */
+	llist_for_each_entry(import, list, revoked)
+		homi_inflight_close(&import->mem.inflight);
 	spin_lock(&ctrl->lock);
 	llist_for_each_entry(import, list, revoked) {
 		import->told = true;
@@ -222,12 +228,14 @@ static void homi_imports_stop(struct homi_ctx *ctx, struct llist_node *list)
 			homi_ctx_revoke_end(ctx);
 		any |= import->stopped;
 	}
-	if (!any)
-		return;
-	homi_ctx_revoke_queues(ctx);
-	/* What could not be deleted is ended by a reset. */
-	wait_event_idle(ctrl->wait, !atomic_read(&ctx->dma_users));
-	homi_ctx_revoke_end(ctx);
+	if (any) {
+		homi_ctx_revoke_queues(ctx);
+		/* What could not be deleted is ended by a reset. */
+		wait_event_idle(ctrl->wait, !atomic_read(&ctx->dma_users));
+		homi_ctx_revoke_end(ctx);
+	}
+	llist_for_each_entry(import, list, revoked)
+		homi_mem_stop(&import->mem);
 }
 
 /**

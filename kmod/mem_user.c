@@ -197,6 +197,11 @@ static void homi_mem_user_unmap(struct homi_mem_user *user)
 	lockdep_assert_held(&ctrl->dma_lock);
 	if (!user->mem.mapped)
 		return;
+	/*
+	 * Nothing is waited for under this lock. DESTROY and removal have closed it
+	 * before; the end of an open file comes after all that io_uring did with it.
+	 */
+	homi_inflight_close(&user->mem.inflight);
 	dma_unmap_sgtable(&ctrl->nvme.pdev->dev, &user->sgt, user->mem.dir,
 			  HOMI_MEM_DMA_ATTRS);
 	WRITE_ONCE(user->mem.mapped, false);
@@ -360,6 +365,16 @@ int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
 void homi_mem_drop_pages(struct homi_mem *mem)
 {
 	homi_mem_user_drop(to_user(&mem->obj));
+}
+
+/**
+ * homi_mem_page - the page with a byte of a MEM
+ * @mem: of type HOMI_MEM_USER; the caller has entered it
+ * @offset: of the byte, below its length
+ */
+struct page *homi_mem_page(struct homi_mem *mem, u64 offset)
+{
+	return to_user(&mem->obj)->pages[offset >> PAGE_SHIFT];
 }
 
 static void homi_mem_user_free(struct homi_object *obj)

@@ -60,11 +60,15 @@ static void homi_where_ask(phys_addr_t addr, struct homi_where_range *range)
 			}
 }
 
-/*
+/**
+ * homi_mem_phys - where the CPU finds what the function has at an address
+ * @domain: of homi_mem_domain()
+ * @addr: mapped
+ *
  * Behind an IOMMU what it has no answer for is an address on the bus: peers below
  * one switch may be mapped like that. On x86 these are the CPU's.
  */
-static phys_addr_t homi_where_phys(struct iommu_domain *domain, dma_addr_t addr)
+phys_addr_t homi_mem_phys(struct iommu_domain *domain, dma_addr_t addr)
 {
 	phys_addr_t phys = domain ? iommu_iova_to_phys(domain, addr) : 0;
 
@@ -110,7 +114,7 @@ static void homi_where_segment(struct iommu_domain *domain,
 	u64 off, step;
 
 	for (off = 0; off < seg->length; off += step) {
-		phys_addr_t phys = homi_where_phys(domain, seg->dma_addr + off);
+		phys_addr_t phys = homi_mem_phys(domain, seg->dma_addr + off);
 
 		cond_resched();
 		if (phys < range->start || phys >= range->end) {

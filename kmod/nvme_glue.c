@@ -503,6 +503,12 @@ static struct gendisk *homi_ns_head_disk(struct nvme_ns *ns)
 	return READ_ONCE(*(struct gendisk **)(head + layout.head_disk));
 }
 
+static bool homi_ns_is_behind(struct nvme_ns *ns, struct block_device *bdev)
+{
+	return homi_ns_disk(ns) == bdev->bd_disk ||
+	       homi_ns_head_disk(ns) == bdev->bd_disk;
+}
+
 static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
 			     struct homi_nvme_ns *info)
 {
@@ -587,13 +593,12 @@ static int homi_stock_find_ns_on(struct homi_nvme *nvme, u32 nsid,
 				 struct block_device *bdev,
 				 struct homi_nvme_ns *info)
 {
-	struct gendisk *disk = bdev->bd_disk;
 	struct nvme_ns *ns = nvme_find_get_ns(nvme->ctrl, nsid);
 	int ret = -ENODEV;
 
 	if (!ns)
 		return ret;
-	if (homi_ns_disk(ns) == disk || homi_ns_head_disk(ns) == disk) {
+	if (homi_ns_is_behind(ns, bdev)) {
 		homi_ns_describe(ns, nsid, info);
 		ret = 0;
 	}
@@ -626,6 +631,69 @@ static int homi_stock_find_ns_by_bdev(struct homi_nvme *nvme,
 	return homi_stock_find_ns_on(nvme, nsid, bdev, info);
 }
 
+/* --- I/O commands --- */
+
+/* Of a namespace with several paths it is the one by this function. */
+static int homi_stock_io_queue(struct homi_nvme *nvme, u32 nsid,
+			       struct block_device *bdev,
+			       struct request_queue **q)
+{
+	struct nvme_ns *ns = nvme_find_get_ns(nvme->ctrl, nsid);
+	int ret = -ENODEV;
+
+	if (!ns)
+		return ret;
+	*q = homi_ns_disk(ns)->queue;
+	if (homi_ns_is_behind(ns, bdev) && blk_get_queue(*q))
+		ret = 0;
+	nvme_put_ns(ns);
+	return ret;
+}
+
+static enum rq_end_io_ret homi_io_end_io(HOMI_END_IO_ARGS)
+{
+	struct homi_nvme_io *io = req->end_io_data;
+	u16 status = *(u16 *)(blk_mq_rq_to_pdu(req) + layout.req_status);
+
+	if (!status && error != BLK_STS_OK)
+		status = NVME_SC_HOST_PATH_ERROR;
+	io->done(io, status & 0x7ff);
+	return RQ_END_IO_FREE;
+}
+
+/*
+ * Nothing that it is about is held while this waits for a request. Who has one keeps
+ * the queue from being frozen, so from here on the block size is what it is: a
+ * namespace that was formatted meanwhile would transfer more than was meant.
+ *
+ * What fails fast is not done again after a reset, nor held back during one, and
+ * nvme_init_request() asks for that.
+ */
+static int homi_stock_io(struct request_queue *q, struct homi_nvme_io *io,
+			 bool may_wait)
+{
+	struct request *req;
+	int ret;
+
+	req = blk_mq_alloc_request(q, nvme_is_write(&io->cmd) ?
+				   REQ_OP_DRV_OUT : REQ_OP_DRV_IN,
+				   may_wait ? 0 : BLK_MQ_REQ_NOWAIT);
+	if (IS_ERR(req))
+		return blk_queue_dying(q) ? -ENODEV : PTR_ERR(req);
+	ret = queue_logical_block_size(q) == io->block_size ? io->ready(io) :
+							      -ENODEV;
+	if (ret) {
+		blk_mq_free_request(req);
+		return ret;
+	}
+	nvme_init_request(req, &io->cmd);
+	req->cmd_flags &= ~REQ_FAILFAST_DRIVER;
+	req->end_io = homi_io_end_io;
+	req->end_io_data = io;
+	blk_execute_rq_nowait(req, HOMI_AT_HEAD);
+	return 0;
+}
+
 const struct homi_nvme_ops homi_nvme_stock_ops = {
 	.admin = homi_stock_admin,
 	.identify = homi_stock_identify,
@@ -637,6 +705,8 @@ const struct homi_nvme_ops homi_nvme_stock_ops = {
 	.find_ns = homi_stock_find_ns,
 	.find_ns_by_bdev = homi_stock_find_ns_by_bdev,
 	.find_ns_on = homi_stock_find_ns_on,
+	.io_queue = homi_stock_io_queue,
+	.io = homi_stock_io,
 };
 
 /* --- attach --- */

@@ -55,6 +55,22 @@ struct homi_nvme_ns {
 };
 
 /**
+ * struct homi_nvme_io - one I/O command on a queue of stock's
+ * @cmd: carries its own PRPs
+ * @block_size: bytes; of what @cmd counts in
+ * @ready: it is going to be sent now: put its PRPs in, or say no by an error. Must
+ *	not sleep.
+ * @done: after that, the command is over, with an NVMe status. Called once, in any
+ *	context; it may free this.
+ */
+struct homi_nvme_io {
+	struct nvme_command cmd;
+	u32 block_size;
+	int (*ready)(struct homi_nvme_io *io);
+	void (*done)(struct homi_nvme_io *io, u16 status);
+};
+
+/**
  * struct homi_nvme_ops - what homi asks of the stock driver
  * @admin: send an admin command that carries its own PRPs and no data. It is
  *	made to fail with -EAGAIN unless the controller is LIVE when it would be
@@ -74,6 +90,13 @@ struct homi_nvme_ns {
  *	is the multipath head of. -ENODEV if there is none.
  * @find_ns_on: the namespace @nsid, if that is what @bdev's disk still is, or is
  *	the multipath head of; else -ENODEV. Needs no path that works now.
+ * @io_queue: the block layer's queue, by this function, of the namespace @nsid, if
+ *	that is what @bdev's disk is, or is the multipath head of; with a
+ *	reference, which does not keep the namespace
+ * @io: hand a command to such a queue; as READs of its own, stock holds it back
+ *	while the controller resets, and repeats it after that. 0 or -errno, and
+ *	then it is not done; -EAGAIN if it would have had to wait, -ENODEV if the
+ *	namespace is gone or was formatted.
  */
 struct homi_nvme_ops {
 	int (*admin)(struct homi_nvme *nvme, struct nvme_command *cmd,
@@ -91,6 +114,10 @@ struct homi_nvme_ops {
 			       struct homi_nvme_ns *ns);
 	int (*find_ns_on)(struct homi_nvme *nvme, u32 nsid,
 			  struct block_device *bdev, struct homi_nvme_ns *ns);
+	int (*io_queue)(struct homi_nvme *nvme, u32 nsid,
+			struct block_device *bdev, struct request_queue **q);
+	int (*io)(struct request_queue *q, struct homi_nvme_io *io,
+		  bool may_wait);
 };
 
 extern const struct homi_nvme_ops homi_nvme_stock_ops;

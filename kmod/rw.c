@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * READ and WRITE of files to and from MEMs of pages, by the file system's own direct
- * I/O, and the files that are registered for that.
+ * I/O. See rw_extents.c for the other way.
  */
 #include <linux/blkdev.h>
 #include <linux/bvec.h>
@@ -13,19 +13,9 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 
-#include "extent.h"
 #include "mem.h"
+#include "rw.h"
 #include "trace.h"
-
-/**
- * struct homi_file - a FILE
- * @obj: must be first
- * @file: holds a reference
- */
-struct homi_file {
-	struct homi_object obj;
-	struct file *file;
-};
 
 /**
  * struct homi_io - a READ or WRITE on its way
@@ -72,83 +62,6 @@ struct homi_io_pdu {
 static struct kmem_cache *homi_io_cache;
 static struct workqueue_struct *homi_rw_wq;
 
-/* --- FILE --- */
-
-static struct homi_file *to_file(struct homi_object *obj)
-{
-	return container_of(obj, struct homi_file, obj);
-}
-
-static void homi_file_free(struct homi_object *obj)
-{
-	fput(to_file(obj)->file);
-	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_FILES, 1);
-	kfree(to_file(obj));
-}
-
-static const struct homi_object_ops homi_file_ops = {
-	.free = homi_file_free,
-};
-
-/* Is it one that READ and WRITE can do? How it is open is looked at each time. */
-static int homi_file_check(struct homi_ctrl *ctrl, struct file *file, u32 *reason)
-{
-	struct inode *inode = file_inode(file);
-	struct homi_place place;
-	int ret;
-
-	ret = homi_check_kind(inode, reason);
-	if (!ret)
-		ret = homi_place_find(ctrl, inode->i_sb, &place, reason);
-	if (!ret && !(file->f_mode & FMODE_CAN_ODIRECT))
-		ret = homi_refuse(reason, HOMI_REASON_NO_DIO);
-	return ret;
-}
-
-static int homi_file_new(struct homi_call *call, struct file *file)
-{
-	struct homi_file_register *cmd = call->cmd;
-	struct homi_ctx *ctx = call->ctx;
-	struct homi_file *f;
-	int ret;
-
-	ret = homi_file_check(ctx->ctrl, file, &cmd->out_reason);
-	if (ret)
-		return ret;
-	ret = homi_quota_charge(ctx, HOMI_QUOTA_FILES, 1);
-	if (ret)
-		return ret;
-	f = kzalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
-	ret = f ? homi_object_reserve(ctx, &f->obj, HOMI_OBJ_FILE,
-				      &homi_file_ops) : -ENOMEM;
-	if (ret) {
-		kfree(f);
-		homi_quota_uncharge(ctx, HOMI_QUOTA_FILES, 1);
-		return ret;
-	}
-	f->file = get_file(file);
-	cmd->out_file_id = f->obj.id;
-	call->created = &f->obj;
-	return 0;
-}
-
-int homi_cmd_file_register(struct homi_call *call)
-{
-	struct homi_file_register *cmd = call->cmd;
-	struct file *file;
-	int ret;
-
-	if (cmd->flags || cmd->__reserved)
-		return -EINVAL;
-	cmd->out_reason = HOMI_REASON_NONE;
-	file = fget(cmd->fd);
-	if (!file)
-		return -EBADF;
-	ret = homi_file_new(call, file);
-	fput(file);
-	return ret;
-}
-
 /* --- the end --- */
 
 static void homi_io_free(struct homi_io *io)
@@ -163,24 +76,12 @@ static void homi_io_free(struct homi_io *io)
 	kmem_cache_free(homi_io_cache, io);
 }
 
-static void homi_io_count(struct homi_io *io, long ret)
-{
-	struct homi_io_counts *counts = &io->mem->obj.ctx->io;
-
-	if (ret < 0) {
-		atomic64_inc(&counts->errors);
-		return;
-	}
-	atomic64_inc(&counts->ios[io->write]);
-	atomic64_add(ret, &counts->bytes[io->write]);
-}
-
 /* What the caller gets */
 static long homi_io_result(struct homi_io *io)
 {
 	long ret = io->done ? io->done : io->ret;
 
-	homi_io_count(io, ret);
+	homi_rw_count(io->mem->obj.ctx, HOMI_BY_FS, io->write, ret);
 	trace_homi_rw_complete(io, io->write, io->offset, io->length, ret);
 	if (ret > 0 && io->write)
 		fsnotify_modify(io->kiocb.ki_filp);
@@ -253,16 +154,15 @@ static bool homi_io_guard(struct homi_io *io)
 {
 	struct super_block *sb = file_inode(io->kiocb.ki_filp)->i_sb;
 
-	io->guarded = true;
-	if (!(io->kiocb.ki_flags & IOCB_NOWAIT)) {
+	if (!(io->kiocb.ki_flags & IOCB_NOWAIT))
 		kiocb_start_write(&io->kiocb);
-		return true;
-	}
-	io->guarded = sb_start_write_trylock(sb);
-	/* Another context ends it; this is for lockdep. */
-	if (io->guarded)
+	else if (sb_start_write_trylock(sb))
+		/* Another context ends it; this is for lockdep. */
 		__sb_writers_release(sb, SB_FREEZE_WRITE);
-	return io->guarded;
+	else
+		return false;
+	io->guarded = true;
+	return true;
 }
 
 /*
@@ -373,10 +273,15 @@ static int homi_io_flags(struct homi_io *io, const struct homi_uring_rw *rw,
 	return 0;
 }
 
-/* The file, with a reference of the one kind or the other. */
-static struct file *homi_io_find_file(struct homi_ctx *ctx,
-				      const struct homi_uring_rw *rw, bool may_wait,
-				      struct homi_object **obj)
+/**
+ * homi_rw_file - the file of a READ or WRITE
+ * @ctx: the open file
+ * @rw: which
+ * @may_wait: or -EAGAIN if that would be needed
+ * @obj: out: a FILE, with a reference; or NULL, and the file has one of its own
+ */
+struct file *homi_rw_file(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
+			  bool may_wait, struct homi_object **obj)
 {
 	struct file *file;
 	u32 reason;
@@ -385,7 +290,7 @@ static struct file *homi_io_find_file(struct homi_ctx *ctx,
 	*obj = NULL;
 	if (!(rw->flags & HOMI_RW_FD)) {
 		*obj = homi_object_get(ctx, rw->file, HOMI_OBJ_FILE);
-		return *obj ? to_file(*obj)->file : ERR_PTR(-ENOENT);
+		return *obj ? homi_file_of(*obj) : ERR_PTR(-ENOENT);
 	}
 	/* Where its file is may take a while to find out. */
 	if (!may_wait)
@@ -400,34 +305,31 @@ static struct file *homi_io_find_file(struct homi_ctx *ctx,
 	return ERR_PTR(ret);
 }
 
-static int homi_io_find_mem(struct homi_io *io, struct homi_ctx *ctx,
-			    const struct homi_uring_rw *rw, bool may_wait)
+/**
+ * homi_rw_mem - the MEM of a READ or WRITE, with a reference
+ * @ctx: the open file
+ * @rw: which, and the part of it
+ * @write: or read
+ */
+struct homi_mem *homi_rw_mem(struct homi_ctx *ctx,
+			     const struct homi_uring_rw *rw, bool write)
 {
 	struct homi_object *obj = homi_object_get(ctx, rw->mem_id, HOMI_OBJ_MEM);
 	struct homi_mem *mem;
-	int ret = -EINVAL;
+	int ret = 0;
 
 	if (!obj)
-		return -ENOENT;
+		return ERR_PTR(-ENOENT);
 	mem = to_mem(obj);
 	if (rw->mem_offset > mem->length ||
 	    rw->length > mem->length - rw->mem_offset)
-		goto err_put;
-	ret = -EFAULT;
-	if (!io->write && mem->dir != DMA_BIDIRECTIONAL)
-		goto err_put;
-	ret = -EOPNOTSUPP;
-	if (rw->flags & HOMI_RW_BY_EXTENTS)
-		goto err_put;
-	ret = homi_mem_hold_pages(mem, may_wait, &io->bvec);
-	if (ret)
-		goto err_put;
-	io->mem = mem;
-	return 0;
-
-err_put:
+		ret = -EINVAL;
+	else if (!write && mem->dir != DMA_BIDIRECTIONAL)
+		ret = -EFAULT;
+	if (!ret)
+		return mem;
 	homi_object_put(obj);
-	return ret;
+	return ERR_PTR(ret);
 }
 
 static int homi_rw_check(const struct homi_uring_rw *rw)
@@ -446,25 +348,28 @@ static int homi_rw_check(const struct homi_uring_rw *rw)
 	return 0;
 }
 
-static struct homi_io *homi_io_new(struct homi_ctx *ctx,
+/* Consumes the reference of @mem, if it fails too. */
+static struct homi_io *homi_io_new(struct homi_mem *mem,
 				   struct io_uring_cmd *cmd,
 				   const struct homi_uring_rw *rw, bool write,
 				   bool may_wait)
 {
 	struct homi_io *io = kmem_cache_alloc(homi_io_cache, GFP_KERNEL_ACCOUNT);
 	struct file *file;
-	int ret;
+	int ret = -ENOMEM;
 
-	if (!io)
-		return ERR_PTR(-ENOMEM);
-	io->write = write;
-	io->guarded = false;
-	ret = homi_io_find_mem(io, ctx, rw, may_wait);
+	if (io)
+		ret = homi_mem_hold_pages(mem, may_wait, &io->bvec);
 	if (ret) {
-		kmem_cache_free(homi_io_cache, io);
+		homi_object_put(&mem->obj);
+		if (io)
+			kmem_cache_free(homi_io_cache, io);
 		return ERR_PTR(ret);
 	}
-	file = homi_io_find_file(ctx, rw, may_wait, &io->file);
+	io->mem = mem;
+	io->write = write;
+	io->guarded = false;
+	file = homi_rw_file(mem->obj.ctx, rw, may_wait, &io->file);
 	if (IS_ERR(file)) {
 		homi_mem_drop_pages(io->mem);
 		homi_object_put(&io->mem->obj);
@@ -487,6 +392,15 @@ static struct homi_io *homi_io_new(struct homi_ctx *ctx,
 	return ERR_PTR(ret);
 }
 
+/* The file system knows nothing but pages. */
+static bool homi_rw_goes_by_extents(const struct homi_mem *mem,
+				    const struct homi_uring_rw *rw)
+{
+	if (rw->flags & HOMI_RW_BY_FS)
+		return false;
+	return rw->flags & HOMI_RW_BY_EXTENTS || mem->type != HOMI_MEM_USER;
+}
+
 /**
  * homi_rw - READ or WRITE
  * @ctx: the open file
@@ -501,8 +415,9 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags)
 {
 	bool may_wait = !(issue_flags & IO_URING_F_NONBLOCK);
-	struct homi_io *io;
 	struct homi_uring_rw rw;
+	struct homi_mem *mem;
+	struct homi_io *io;
 	int ret;
 
 	if (!(issue_flags & IO_URING_F_SQE128))
@@ -514,7 +429,12 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 		return ret;
 	if (homi_ctrl_is_gone(ctx->ctrl))
 		return -ENODEV;
-	io = homi_io_new(ctx, cmd, &rw, write, may_wait);
+	mem = homi_rw_mem(ctx, &rw, write);
+	if (IS_ERR(mem))
+		return PTR_ERR(mem);
+	if (homi_rw_goes_by_extents(mem, &rw))
+		return homi_rw_by_extents(mem, cmd, &rw, write, may_wait);
+	io = homi_io_new(mem, cmd, &rw, write, may_wait);
 	if (IS_ERR(io))
 		return PTR_ERR(io);
 	if (!rw.length) {
@@ -527,16 +447,38 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 
 /* --- what was done --- */
 
+/**
+ * homi_rw_count - one more is over
+ * @ctx: the open file
+ * @by: who did it
+ * @write: or read
+ * @ret: bytes or a negative errno
+ */
+void homi_rw_count(struct homi_ctx *ctx, enum homi_way by, bool write, long ret)
+{
+	if (ret < 0) {
+		atomic64_inc(&ctx->io.by[by].errors);
+		return;
+	}
+	atomic64_inc(&ctx->io.by[by].ios[write]);
+	atomic64_add(ret, &ctx->io.by[by].bytes[write]);
+}
+
 void homi_io_counts_add(struct homi_io_counts *sum,
 			const struct homi_io_counts *more)
 {
-	int i;
+	int by, i;
 
-	for (i = 0; i < 2; i++) {
-		atomic64_add(atomic64_read(&more->ios[i]), &sum->ios[i]);
-		atomic64_add(atomic64_read(&more->bytes[i]), &sum->bytes[i]);
+	for (by = 0; by < HOMI_WAYS; by++) {
+		for (i = 0; i < 2; i++) {
+			atomic64_add(atomic64_read(&more->by[by].ios[i]),
+				     &sum->by[by].ios[i]);
+			atomic64_add(atomic64_read(&more->by[by].bytes[i]),
+				     &sum->by[by].bytes[i]);
+		}
+		atomic64_add(atomic64_read(&more->by[by].errors),
+			     &sum->by[by].errors);
 	}
-	atomic64_add(atomic64_read(&more->errors), &sum->errors);
 }
 
 static void homi_io_counts_all(struct homi_ctrl *ctrl, struct homi_io_counts *sum)
@@ -561,11 +503,16 @@ int homi_cmd_io_stats(struct homi_call *call)
 		homi_io_counts_all(call->ctx->ctrl, &sum);
 	else
 		homi_io_counts_add(&sum, &call->ctx->io);
-	cmd->out_fs_reads = atomic64_read(&sum.ios[0]);
-	cmd->out_fs_writes = atomic64_read(&sum.ios[1]);
-	cmd->out_fs_read_bytes = atomic64_read(&sum.bytes[0]);
-	cmd->out_fs_written_bytes = atomic64_read(&sum.bytes[1]);
-	cmd->out_fs_errors = atomic64_read(&sum.errors);
+	cmd->out_fs_reads = atomic64_read(&sum.by[HOMI_BY_FS].ios[0]);
+	cmd->out_fs_writes = atomic64_read(&sum.by[HOMI_BY_FS].ios[1]);
+	cmd->out_fs_read_bytes = atomic64_read(&sum.by[HOMI_BY_FS].bytes[0]);
+	cmd->out_fs_written_bytes = atomic64_read(&sum.by[HOMI_BY_FS].bytes[1]);
+	cmd->out_fs_errors = atomic64_read(&sum.by[HOMI_BY_FS].errors);
+	cmd->out_extents_reads =
+		atomic64_read(&sum.by[HOMI_BY_EXTENTS].ios[0]);
+	cmd->out_extents_read_bytes =
+		atomic64_read(&sum.by[HOMI_BY_EXTENTS].bytes[0]);
+	cmd->out_extents_errors = atomic64_read(&sum.by[HOMI_BY_EXTENTS].errors);
 	return 0;
 }
 
@@ -575,14 +522,17 @@ int homi_rw_init(void)
 	if (!homi_io_cache)
 		return -ENOMEM;
 	homi_rw_wq = alloc_workqueue("homi_rw", WQ_UNBOUND, 0);
-	if (homi_rw_wq)
+	if (homi_rw_wq && !homi_rw_extents_init())
 		return 0;
+	if (homi_rw_wq)
+		destroy_workqueue(homi_rw_wq);
 	kmem_cache_destroy(homi_io_cache);
 	return -ENOMEM;
 }
 
 void homi_rw_exit(void)
 {
+	homi_rw_extents_exit();
 	destroy_workqueue(homi_rw_wq);
 	kmem_cache_destroy(homi_io_cache);
 }

@@ -3,15 +3,20 @@
  * The stock driver is unbound with homi in use: every holder gets ENODEV, the node goes, and
  * comes back. On the second controller, whose file systems nobody needs.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include "harness.h"
+#include "files.h"
 #include "importer.h"
 #include "removal.h"
+#include "uring.h"
 
 static struct victim victim;
+static char victim_file[300];
 
 TEST(idle)
 {
@@ -236,4 +241,88 @@ TEST_TIMEOUT(under_load, 120)
 		victim_bind(&victim);
 		ASSERT(!strcmp(victim.dev, getenv("HOMI_DEV2")));
 	}
+}
+
+/* --- READs by extents --- */
+
+#define PIECE	(16 * PAGE)
+
+static void post_reads_of(struct io_uring *ring, const struct rw_target *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < 32; i++) {
+		struct homi_uring_rw rw = rw_make(t, i * PIECE, i * PIECE, PIECE);
+
+		rw_post(ring, t->fd, false, &rw, i);
+	}
+	ASSERT_EQ(32, io_uring_submit(ring));
+}
+
+/* Begun again and again until the controller is gone; a child, which sees the mount too. */
+static void read_until_gone(void)
+{
+	unsigned int i, good = 0, bad = 0;
+	struct io_uring ring;
+	struct rw_target t;
+	void *va = NULL;
+	int fd;
+
+	ASSERT_EQ(0, uring_open(&ring, 64, IORING_SETUP_SQE128));
+	t = (struct rw_target){ .fd = homi_open_at(victim.dev), .flags = HOMI_RW_BY_EXTENTS };
+	ASSERT(!posix_memalign(&va, PAGE, 32 * PIECE));
+	memset(va, 0, 32 * PIECE);
+	ASSERT_EQ(0, mem_register(t.fd, va, 32 * PIECE, HOMI_MEM_WRITE, &t.mem, NULL));
+	fd = open(victim_file, O_RDONLY);
+	ASSERT(fd >= 0);
+	ASSERT_EQ(0, file_register(t.fd, fd, (uint32_t *)&t.file, NULL));
+	while (bad < 64) {
+		post_reads_of(&ring, &t);
+		for (i = 0; i < 32; i++) {
+			int res = uring_reap(&ring, NULL);
+
+			good += res == PIECE;
+			bad += res != PIECE;
+			if (res != PIECE)
+				ASSERT(res == -ENODEV || res == -EIO || res == -EAGAIN ||
+				       (res >= 0 && res % 512 == 0));
+		}
+	}
+	printf("# %u good, %u not\n", good, bad);
+	ASSERT(good);
+	/* What was read stays where it is, and nothing more comes. */
+	memset(va, 0x2e, 32 * PIECE);
+	nap_ms(50);
+	ASSERT(is_filled(va, 0x2e, 32 * PIECE));
+}
+
+TEST_TIMEOUT(with_reads_by_extents, 120)
+{
+	const char *point;
+	struct file file;
+	char part[80];
+	pid_t pid;
+	int fd;
+
+	victim_need(&victim);
+	point = private_mount_point();
+	snprintf(part, sizeof(part), "%sp3", victim.disk);
+	if (access(part, F_OK))
+		snprintf(part, sizeof(part), "%s", victim.disk);
+	ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 8192", part));
+	ASSERT(!mount(part, point, "ext4", 0, NULL));
+	file_create(&file, point, "read", 32 * PIECE, 1);
+	close(file.fd);
+	snprintf(victim_file, sizeof(victim_file), "%s", file.path);
+	ASSERT(!umount(point));
+	ASSERT(!mount(part, point, "ext4", MS_RDONLY, NULL));
+	pid = child_start(read_until_gone);
+	nap_ms(300);
+	victim_unbind(&victim);
+	ASSERT_EQ(0, child_status(pid));
+	wait_no_node(victim.dev);
+	umount_soon(point);
+	victim_bind(&victim);
+	fd = homi_open_at(victim.dev);
+	ASSERT_EQ(HOMI_CTRL_LIVE, ctrl_info(fd).out_state);
 }

@@ -1,0 +1,669 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * READ of files to memory that need not have pages, a GPU's BAR say: by where the
+ * file lies, which an internal EXTENT keeps true, with commands on stock's own queue.
+ *
+ * A READ has entered the EXTENT, which somebody may want back, and the controller,
+ * until its last command is over, in whatever context that is; and each command, or
+ * writing of zeroes, the MEM, which its exporter may want back. So none of these
+ * waits for the process that wanted the READ, and the exporter, for whom memory may
+ * be waiting, for nothing but the controller. Long because who enters and who leaves
+ * have to be read together.
+ */
+#include <linux/blk-mq.h>
+#include <linux/dmapool.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/fsnotify.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "extent.h"
+#include "mem.h"
+#include "rw.h"
+#include "trace.h"
+
+/*
+ * Stock repeats a command that a reset took away, some times; this often that is
+ * asked for again, so that who resets again and again is not seen either.
+ */
+#define HOMI_PART_TRIES		20
+/* Zeroes that are written before anybody who wants something back is heard again */
+#define HOMI_ZERO_STEP		SZ_2M
+
+struct homi_direct;
+
+/**
+ * struct homi_part - one command
+ * @io: must be first
+ * @direct: the READ that it is of
+ * @offset: of its first byte, from the start of the READ
+ * @length: bytes
+ * @tries: how often it was handed to stock
+ * @list: its PRP list, or NULL
+ * @list_dma: its address
+ * @work: hands it to stock once more
+ */
+struct homi_part {
+	struct homi_nvme_io io;
+	struct homi_direct *direct;
+	u32 offset;
+	u32 length;
+	u32 tries;
+	__le64 *list;
+	dma_addr_t list_dma;
+	struct work_struct work;
+};
+
+/**
+ * struct homi_direct - a READ on its way
+ * @cmd: what io_uring waits for
+ * @mem: with a reference
+ * @file: a FILE, with a reference; NULL if it was named by a descriptor
+ * @of: its file; if @file is NULL with a reference
+ * @map: entered, and with a reference; if @file is NULL it is this READ's own
+ * @offset: in the file
+ * @mem_offset: in @mem
+ * @length: bytes, not beyond the end of the file; 0 after an error from the start on
+ * @blocks: bytes, whole blocks
+ * @left: commands that are on their way, and one for who begins them
+ * @lock: guards @bad and @error
+ * @bad: where the first error was, from the start of the READ; @blocks for none
+ * @error: which
+ * @work: what comes after the last command and may sleep
+ * @first: most need no other
+ */
+struct homi_direct {
+	struct io_uring_cmd *cmd;
+	struct homi_mem *mem;
+	struct homi_object *file;
+	struct file *of;
+	struct homi_extent_obj *map;
+	u64 offset;
+	u64 mem_offset;
+	u32 length;
+	u32 blocks;
+	atomic_t left;
+	spinlock_t lock;	/* see above */
+	u32 bad;
+	int error;
+	struct work_struct work;
+	struct homi_part first;
+};
+
+struct homi_direct_pdu {
+	struct homi_direct *direct;
+};
+
+static struct kmem_cache *homi_direct_cache;
+static struct kmem_cache *homi_part_cache;
+static struct workqueue_struct *homi_direct_wq;
+/* This one waits for controllers, and the other for nothing. */
+static struct workqueue_struct *homi_again_wq;
+
+static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
+{
+	return d->mem->obj.ctx->ctrl;
+}
+
+/* --- the end --- */
+
+static void homi_direct_leave(struct homi_direct *d)
+{
+	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
+
+	homi_extent_leave(d->map);
+	if (homi_inflight_leave(&ctrl->inflight))
+		wake_up_all(&ctrl->wait);
+}
+
+/* Of a file that was named by a descriptor it is this READ's own. */
+static void homi_direct_put_map(struct homi_direct *d)
+{
+	if (!d->file)
+		homi_object_abort(&d->map->obj);
+	homi_object_put(&d->map->obj);
+}
+
+/* What has entered nothing, or has left it */
+static void homi_direct_drop(struct homi_direct *d)
+{
+	if (d->file)
+		homi_object_put(d->file);
+	else if (d->of)
+		fput(d->of);
+	homi_object_put(&d->mem->obj);
+	kmem_cache_free(homi_direct_cache, d);
+}
+
+/* After it has left */
+static void homi_direct_free(struct homi_direct *d)
+{
+	homi_direct_put_map(d);
+	homi_direct_drop(d);
+}
+
+static long homi_direct_result(struct homi_direct *d)
+{
+	long ret = min(d->bad, d->length);
+
+	if (!ret && d->error)
+		ret = d->error;
+	homi_rw_count(d->mem->obj.ctx, HOMI_BY_EXTENTS, false, ret);
+	trace_homi_rw_complete(d, false, d->offset, d->length, ret);
+	if (ret > 0)
+		fsnotify_access(d->of);
+	return ret;
+}
+
+static void homi_direct_finish(struct io_uring_cmd *cmd,
+			       unsigned int issue_flags)
+{
+	struct homi_direct *d = ((struct homi_direct_pdu *)cmd->pdu)->direct;
+	long ret = homi_direct_result(d);
+
+	homi_direct_free(d);
+	homi_uring_done(cmd, ret, issue_flags);
+}
+
+HOMI_URING_TASK_WORK(homi_direct_task_work, homi_direct_finish)
+
+/* In any context */
+static void homi_direct_fail(struct homi_direct *d, u32 offset, int error)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&d->lock, flags);
+	if (offset < d->bad) {
+		d->bad = offset;
+		d->error = error;
+	}
+	spin_unlock_irqrestore(&d->lock, flags);
+}
+
+/*
+ * What the last block has behind the end of the file is not data of it. (As with
+ * direct I/O of file systems, who looks while the READ is under way may see it.)
+ */
+static void homi_direct_cut(struct homi_direct *d)
+{
+	int ret;
+
+	if (d->length == d->blocks)
+		return;
+	ret = homi_mem_zero(d->mem, d->mem_offset + d->length,
+			    d->blocks - d->length);
+	if (ret)
+		homi_direct_fail(d, 0, ret);
+}
+
+static void homi_direct_work(struct work_struct *work)
+{
+	struct homi_direct *d = container_of(work, struct homi_direct, work);
+
+	homi_direct_cut(d);
+	homi_direct_leave(d);
+	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
+}
+
+/* All of its commands are over; in any context. */
+static void homi_direct_over(struct homi_direct *d)
+{
+	if (d->length != d->blocks) {
+		queue_work(homi_direct_wq, &d->work);
+		return;
+	}
+	homi_direct_leave(d);
+	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
+}
+
+/* What a read through the block layer would say */
+static int homi_part_error(u16 status)
+{
+	switch (status) {
+	case NVME_SC_SUCCESS:
+		return 0;
+	case NVME_SC_READ_ERROR:
+	case NVME_SC_ACCESS_DENIED:
+	case NVME_SC_UNWRITTEN_BLOCK:
+		return -ENODATA;
+	default:
+		return -EIO;
+	}
+}
+
+static void homi_part_free(struct homi_part *part)
+{
+	struct homi_direct *d = part->direct;
+
+	if (part->list)
+		dma_pool_free(homi_direct_ctrl(d)->lists, part->list,
+			      part->list_dma);
+	if (part != &d->first)
+		kmem_cache_free(homi_part_cache, part);
+}
+
+static void homi_part_over(struct homi_part *part, int error)
+{
+	struct homi_direct *d = part->direct;
+
+	if (error)
+		homi_direct_fail(d, part->offset, error);
+	homi_part_free(part);
+	if (atomic_dec_and_test(&d->left))
+		homi_direct_over(d);
+}
+
+static void homi_part_work(struct work_struct *work)
+{
+	struct homi_part *part = container_of(work, struct homi_part, work);
+	struct homi_direct *d = part->direct;
+	int ret;
+
+	ret = homi_direct_ctrl(d)->ops->io(d->map->queue, &part->io, true);
+	if (ret)
+		homi_part_over(part, ret);
+}
+
+/* In any context */
+static void homi_part_done(struct homi_nvme_io *io, u16 status)
+{
+	struct homi_part *part = container_of(io, struct homi_part, io);
+
+	homi_mem_leave(part->direct->mem);
+	if ((status == NVME_SC_HOST_PATH_ERROR ||
+	     status == NVME_SC_HOST_ABORTED_CMD) &&
+	    ++part->tries < HOMI_PART_TRIES &&
+	    !homi_ctrl_is_gone(homi_direct_ctrl(part->direct)))
+		queue_work(homi_again_wq, &part->work);
+	else
+		homi_part_over(part, homi_part_error(status));
+}
+
+/* --- the beginning --- */
+
+/* What one command can have of @len bytes that go to @dma. */
+static u32 homi_part_length(struct homi_direct *d, dma_addr_t dma, u64 len)
+{
+	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
+	u32 page = ctrl->page_size, block = d->map->ns.block_size;
+	/* As many pages as fit in a list, the first of them not whole */
+	u64 most = (u64)page / sizeof(__le64) * page - (dma & (page - 1));
+
+	if (ctrl->max_transfer)
+		most = min(most, ctrl->max_transfer);
+	most = min_t(u64, most, (u64)block << 16);
+	return min(len, round_down(most, block));
+}
+
+/*
+ * PRP1 and PRP2, or a list; NVM Express Base Specification, "Physical Region Page
+ * Entry and List". Only the first may begin within a page, and homi_mem_list() has
+ * seen to it that this can be had.
+ */
+static void homi_part_prps(struct homi_part *part)
+{
+	struct homi_direct *d = part->direct;
+	u64 offset = d->mem_offset + part->offset;
+	const struct homi_segment *seg = homi_mem_segment(d->mem, offset);
+	struct nvme_rw_command *rw = &part->io.cmd.rw;
+	u64 addr = seg->dma_addr + (offset - seg->offset);
+	u32 page = homi_direct_ctrl(d)->page_size;
+	u32 n = min_t(u32, part->length, page - (addr & (page - 1)));
+	u32 len = part->length - n, i = 0;
+
+	rw->dptr.prp1 = cpu_to_le64(addr);
+	rw->dptr.prp2 = cpu_to_le64(part->list ? part->list_dma : 0);
+	for (; len; len -= n) {
+		offset += n;
+		if (offset >= seg->offset + seg->length)
+			seg++;
+		addr = seg->dma_addr + (offset - seg->offset);
+		n = min(len, page);
+		if (part->list)
+			part->list[i++] = cpu_to_le64(addr);
+		else
+			rw->dptr.prp2 = cpu_to_le64(addr);
+	}
+}
+
+/* Stock has a request for it: from here to the end of the command it uses the MEM. */
+static int homi_part_ready(struct homi_nvme_io *io)
+{
+	struct homi_part *part = container_of(io, struct homi_part, io);
+	int ret = homi_mem_enter(part->direct->mem);
+
+	if (!ret)
+		homi_part_prps(part);
+	return ret;
+}
+
+/* More pages than the first one and PRP2 */
+static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
+{
+	u32 page = homi_direct_ctrl(part->direct)->page_size;
+
+	return (dma & (page - 1)) + part->length > 2 * page;
+}
+
+static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
+					 u64 len)
+{
+	u64 mem_offset = d->mem_offset + offset;
+	const struct homi_segment *seg = homi_mem_segment(d->mem, mem_offset);
+	dma_addr_t dma = seg->dma_addr + (mem_offset - seg->offset);
+	struct homi_part *part = &d->first;
+
+	if (part->direct)
+		part = kmem_cache_alloc(homi_part_cache, GFP_KERNEL_ACCOUNT);
+	if (!part)
+		return NULL;
+	memset(part, 0, sizeof(*part));
+	part->direct = d;
+	part->offset = offset;
+	part->length = homi_part_length(d, dma, len);
+	part->io.block_size = d->map->ns.block_size;
+	part->io.ready = homi_part_ready;
+	part->io.done = homi_part_done;
+	INIT_WORK(&part->work, homi_part_work);
+	if (!homi_part_wants_list(part, dma))
+		return part;
+	part->list = dma_pool_alloc(homi_direct_ctrl(d)->lists, GFP_KERNEL,
+				    &part->list_dma);
+	if (part->list)
+		return part;
+	homi_part_free(part);
+	return NULL;
+}
+
+/* One command, of up to @len bytes; returns how many, or an error. */
+static int homi_part_begin(struct homi_direct *d, u32 offset, u64 slba, u64 len,
+			   bool may_wait)
+{
+	struct homi_part *part = homi_part_alloc(d, offset, len);
+	struct nvme_rw_command *rw;
+	u32 part_len;
+	int ret;
+
+	if (!part)
+		return -ENOMEM;
+	part_len = part->length;
+	rw = &part->io.cmd.rw;
+	rw->opcode = nvme_cmd_read;
+	rw->nsid = cpu_to_le32(d->map->ns.nsid);
+	rw->slba = cpu_to_le64(slba);
+	rw->length = cpu_to_le16(part_len / part->io.block_size - 1);
+	/* Before it may be over */
+	atomic_inc(&d->left);
+	ret = homi_direct_ctrl(d)->ops->io(d->map->queue, &part->io, may_wait);
+	if (!ret)
+		return part_len;
+	homi_part_free(part);
+	atomic_dec(&d->left);
+	return ret;
+}
+
+/* The record with a byte of the file; there is one. */
+static const struct homi_extent *homi_direct_record(struct homi_direct *d,
+						    u64 offset)
+{
+	const struct homi_extent_table *table = d->map->table;
+	u64 low = 0, high = table->count;
+
+	while (high - low > 1) {
+		u64 middle = low + (high - low) / 2;
+
+		if (table->records[middle].file_offset <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &table->records[low];
+}
+
+/* The next piece from @offset of the READ on: how long it was, or an error */
+static int homi_direct_piece(struct homi_direct *d, u32 offset, bool may_wait)
+{
+	const struct homi_extent *r = homi_direct_record(d, d->offset + offset);
+	u32 block = d->map->ns.block_size;
+	u64 within = d->offset + offset - r->file_offset;
+	u64 len = min_t(u64, r->blocks * block - within, d->blocks - offset);
+	int ret;
+
+	if (!(r->flags & HOMI_EXTENT_HOLE))
+		return homi_part_begin(d, offset, r->slba + within / block, len,
+				       may_wait);
+	len = min_t(u64, len, HOMI_ZERO_STEP);
+	ret = homi_mem_zero(d->mem, d->mem_offset + offset, len);
+	return ret ? ret : len;
+}
+
+/* Is it still to go on, where it is long? */
+static int homi_direct_may_go_on(struct homi_direct *d)
+{
+	if (homi_inflight_closed(&d->map->inflight))
+		return -EAGAIN;
+	if (homi_inflight_closed(&homi_direct_ctrl(d)->inflight))
+		return -ENODEV;
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/* Can it be begun without waiting, and as a whole, or not? */
+static bool homi_direct_is_short(struct homi_direct *d)
+{
+	const struct homi_extent *r = homi_direct_record(d, d->offset);
+	const struct homi_segment *seg = homi_mem_segment(d->mem, d->mem_offset);
+	u64 within = d->offset - r->file_offset;
+
+	return !(r->flags & HOMI_EXTENT_HOLE) &&
+	       d->blocks <= r->blocks * d->map->ns.block_size - within &&
+	       d->blocks == homi_part_length(d, seg->dma_addr +
+					     (d->mem_offset - seg->offset),
+					     d->blocks);
+}
+
+/* Consumes @d, unless it is to be tried again where one may wait. */
+static int homi_direct_run(struct homi_direct *d, bool may_wait)
+{
+	u32 offset;
+	int ret;
+
+	if (!may_wait && !homi_direct_is_short(d))
+		return -EAGAIN;
+	trace_homi_rw_submit(d, false, d->offset, d->length, 0);
+	for (offset = 0; offset < d->blocks; offset += ret) {
+		ret = offset ? homi_direct_may_go_on(d) : 0;
+		if (!ret)
+			ret = homi_direct_piece(d, offset, may_wait);
+		if (ret == -EAGAIN && !may_wait) {
+			trace_homi_rw_complete(d, false, d->offset, d->length,
+					       ret);
+			return ret;
+		}
+		if (ret < 0) {
+			homi_direct_fail(d, offset, ret);
+			break;
+		}
+		cond_resched();
+	}
+	if (atomic_dec_and_test(&d->left))
+		homi_direct_over(d);
+	return -EIOCBQUEUED;
+}
+
+/* As direct I/O has it: whole blocks, and addresses that a PRP can hold */
+static int homi_direct_range(struct homi_direct *d,
+			     const struct homi_uring_rw *rw)
+{
+	const struct homi_extent_table *table = d->map->table;
+	u32 mask = table->block_size - 1;
+
+	if ((rw->file_offset | rw->length) & mask || rw->mem_offset & 3)
+		return -EINVAL;
+	d->offset = rw->file_offset;
+	d->mem_offset = rw->mem_offset;
+	d->length = 0;
+	if (d->offset < table->file_size)
+		d->length = min_t(u64, rw->length, table->file_size - d->offset);
+	d->blocks = (d->length + mask) & ~mask;
+	/* The rest of the last block can't be taken away where nobody knows how. */
+	return d->length == d->blocks || homi_mem_may_zero(d->mem) ? 0 :
+								     -EOPNOTSUPP;
+}
+
+/* The place of its file, entered; see homi_file_map(). */
+static struct homi_extent_obj *homi_direct_map(struct homi_direct *d,
+					       bool may_wait)
+{
+	struct homi_extent_obj *map;
+
+	if (d->file)
+		return homi_file_map(d->file, may_wait);
+	map = homi_extent_internal(d->mem->obj.ctx, d->of);
+	if (IS_ERR(map) || homi_inflight_enter(&map->inflight))
+		return map;
+	/* Somebody wants it already. */
+	homi_object_abort(&map->obj);
+	homi_object_put(&map->obj);
+	return ERR_PTR(-EAGAIN);
+}
+
+/* All that it is to leave, or nothing */
+static int homi_direct_enter(struct homi_direct *d, bool may_wait)
+{
+	d->map = homi_direct_map(d, may_wait);
+	if (IS_ERR(d->map))
+		return PTR_ERR(d->map);
+	if (homi_inflight_enter(&homi_direct_ctrl(d)->inflight))
+		return 0;
+	homi_extent_leave(d->map);
+	homi_direct_put_map(d);
+	return -ENODEV;
+}
+
+/* So that nobody asks where a file lies for what can't be done */
+static int homi_direct_check_mem(struct homi_mem *mem)
+{
+	int ret = homi_mem_enter(mem);
+
+	if (!ret)
+		homi_mem_leave(mem);
+	return ret;
+}
+
+static int homi_direct_check(struct file *file, const struct homi_uring_rw *rw)
+{
+	loff_t pos = rw->file_offset;
+
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	return rw_verify_area(READ, file, &pos, rw->length);
+}
+
+static struct homi_direct *homi_direct_new(struct homi_mem *mem,
+					   struct io_uring_cmd *cmd)
+{
+	struct homi_direct *d = kmem_cache_zalloc(homi_direct_cache,
+						  GFP_KERNEL_ACCOUNT);
+
+	if (!d)
+		return NULL;
+	d->cmd = cmd;
+	d->mem = mem;
+	atomic_set(&d->left, 1);
+	spin_lock_init(&d->lock);
+	INIT_WORK(&d->work, homi_direct_work);
+	return d;
+}
+
+/* Its file is not empty, and there may be something to read. */
+static int homi_direct_begin(struct homi_direct *d,
+			     const struct homi_uring_rw *rw, bool may_wait)
+{
+	int ret = homi_direct_enter(d, may_wait);
+
+	if (ret) {
+		/* Emptied just now */
+		if (!i_size_read(file_inode(d->of)))
+			ret = 0;
+		homi_direct_drop(d);
+		return ret;
+	}
+	ret = homi_direct_range(d, rw);
+	d->bad = d->blocks;
+	if (!ret && d->blocks) {
+		((struct homi_direct_pdu *)d->cmd->pdu)->direct = d;
+		ret = homi_direct_run(d, may_wait);
+		if (ret == -EIOCBQUEUED)
+			return ret;
+	}
+	homi_direct_leave(d);
+	homi_direct_free(d);
+	return ret;
+}
+
+/**
+ * homi_rw_by_extents - READ, by where the file lies
+ * @mem: with a reference, which this consumes
+ * @cmd: io_uring's command
+ * @rw: checked as far as both ways are alike
+ * @write: nothing but an error
+ * @may_wait: or -EAGAIN if that would be needed
+ *
+ * Return: see homi_rw()
+ */
+int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
+		       const struct homi_uring_rw *rw, bool write,
+		       bool may_wait)
+{
+	struct homi_direct *d;
+	int ret;
+
+	/* Whoever may write to a file may move its blocks, and no lease tells of it. */
+	d = write ? NULL : homi_direct_new(mem, cmd);
+	if (!d) {
+		homi_object_put(&mem->obj);
+		return write ? -EOPNOTSUPP : -ENOMEM;
+	}
+	d->of = homi_rw_file(mem->obj.ctx, rw, may_wait, &d->file);
+	if (IS_ERR(d->of)) {
+		ret = PTR_ERR(d->of);
+		d->of = NULL;
+		homi_direct_drop(d);
+		return ret;
+	}
+	ret = homi_direct_check(d->of, rw);
+	if (ret >= 0)
+		ret = homi_direct_check_mem(mem);
+	if (ret < 0 || !rw->length || !i_size_read(file_inode(d->of))) {
+		homi_direct_drop(d);
+		return min(ret, 0);
+	}
+	return homi_direct_begin(d, rw, may_wait);
+}
+
+int homi_rw_extents_init(void)
+{
+	homi_direct_cache = KMEM_CACHE(homi_direct, SLAB_ACCOUNT);
+	homi_part_cache = KMEM_CACHE(homi_part, SLAB_ACCOUNT);
+	homi_direct_wq = alloc_workqueue("homi_direct",
+					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	homi_again_wq = alloc_workqueue("homi_again",
+					WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (homi_direct_cache && homi_part_cache && homi_direct_wq &&
+	    homi_again_wq)
+		return 0;
+	homi_rw_extents_exit();
+	return -ENOMEM;
+}
+
+void homi_rw_extents_exit(void)
+{
+	if (homi_again_wq)
+		destroy_workqueue(homi_again_wq);
+	if (homi_direct_wq)
+		destroy_workqueue(homi_direct_wq);
+	kmem_cache_destroy(homi_part_cache);
+	kmem_cache_destroy(homi_direct_cache);
+}
