@@ -7,8 +7,8 @@
 
 #include "homi.h"
 
-struct bio_vec;
 struct iommu_domain;
+struct iov_iter;
 
 /**
  * struct homi_mem_where - where memory is, by the addresses the function uses
@@ -76,8 +76,9 @@ void homi_mem_stop(struct homi_mem *mem);
 /* mem_user.c */
 struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
 			       struct homi_mem_register *cmd);
-int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
-			const struct bio_vec **bvec);
+int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait);
+void homi_mem_iter(struct homi_mem *mem, struct iov_iter *iter,
+		   unsigned int direction, u64 offset, size_t length);
 void homi_mem_drop_pages(struct homi_mem *mem);
 struct page *homi_mem_page(struct homi_mem *mem, u64 offset);
 

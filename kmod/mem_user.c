@@ -10,7 +10,9 @@
 #include <linux/sched/signal.h>
 #include <linux/scatterlist.h>
 #include <linux/shmem_fs.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/uio.h>
 
 #include "mem.h"
 
@@ -30,7 +32,7 @@
  * @nr_pages: length of the MEM
  * @pinned: how many of @pages are pinned; all of them once registered
  * @users: I/O of the kernel's on @pages, and one until it is destroyed
- * @bvec: @pages for that I/O, from the first one on; NULL before
+ * @runs: @pages for that I/O; NULL before
  * @sgt: @pages for the DMA API
  *
  * Nothing that waits for I/O is done under dma_lock: pages are pinned before
@@ -43,8 +45,20 @@ struct homi_mem_user {
 	unsigned long nr_pages;
 	unsigned long pinned;
 	refcount_t users;
-	struct bio_vec *bvec;
+	struct homi_runs *runs;
 	struct sg_table sgt;
+};
+
+/**
+ * struct homi_runs - pages in pieces that lie together
+ * @nr: how many
+ * @first: of each, which page of the MEM its first one is; then the number of pages
+ * @bvec: them; behind @first
+ */
+struct homi_runs {
+	unsigned int nr;
+	struct bio_vec *bvec;
+	u32 first[];
 };
 
 static struct homi_mem_user *to_user(struct homi_object *obj)
@@ -128,7 +142,7 @@ static void homi_mem_user_unpin(struct homi_mem_user *user)
 static void homi_mem_user_release(struct homi_mem_user *user)
 {
 	sg_free_table(&user->sgt);
-	kvfree(user->bvec);
+	kvfree(user->runs);
 	kvfree(user->mem.segments);
 	kvfree(user->pages);
 	kfree(user);
@@ -306,26 +320,60 @@ static void homi_mem_user_revoke(struct homi_object *obj)
 	homi_mem_user_drop(to_user(obj));
 }
 
-static struct bio_vec *homi_mem_user_bvec(struct homi_mem_user *user)
+/* Does page @i lie behind the one before? Not if one number had to be too large. */
+static bool homi_page_goes_on(struct homi_mem_user *user, unsigned long i,
+			      unsigned long first)
 {
-	struct bio_vec *bvec, *old;
-	unsigned long i;
+	struct page *page = user->pages[i], *last = user->pages[i - 1];
+
+	return i - first < SZ_1G >> PAGE_SHIFT && page == last + 1 &&
+	       page_to_pfn(page) == page_to_pfn(last) + 1;
+}
+
+static unsigned int homi_runs_fill(struct homi_mem_user *user,
+				   struct homi_runs *runs)
+{
+	unsigned long i, first = 0;
+	unsigned int nr = 0;
+
+	for (i = 1; i <= user->nr_pages; i++) {
+		if (i < user->nr_pages && homi_page_goes_on(user, i, first))
+			continue;
+		if (runs) {
+			runs->first[nr] = first;
+			runs->bvec[nr].bv_page = user->pages[first];
+			runs->bvec[nr].bv_len = (i - first) << PAGE_SHIFT;
+			runs->bvec[nr].bv_offset = 0;
+		}
+		nr++;
+		first = i;
+		if (!(nr % 4096))
+			cond_resched();
+	}
+	if (runs)
+		runs->first[nr] = user->nr_pages;
+	return nr;
+}
+
+static struct homi_runs *homi_runs_make(struct homi_mem_user *user)
+{
+	unsigned int nr = homi_runs_fill(user, NULL);
+	struct homi_runs *runs, *old;
+	size_t head = ALIGN(struct_size(runs, first, nr + 1), 8);
 
 	/* Of a very large one it would not be had. */
-	bvec = kvmalloc_array(user->nr_pages, sizeof(*bvec),
-			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!bvec)
+	runs = kvmalloc(size_add(head, array_size(nr, sizeof(*runs->bvec))),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!runs)
 		return NULL;
-	for (i = 0; i < user->nr_pages; i++) {
-		bvec[i].bv_page = user->pages[i];
-		bvec[i].bv_len = PAGE_SIZE;
-		bvec[i].bv_offset = 0;
-	}
+	runs->nr = nr;
+	runs->bvec = (void *)runs + head;
+	homi_runs_fill(user, runs);
 	/* Its contents before its address; others read that without a lock. */
-	old = cmpxchg_release(&user->bvec, NULL, bvec);
+	old = cmpxchg_release(&user->runs, NULL, runs);
 	if (!old)
-		return bvec;
-	kvfree(bvec);
+		return runs;
+	kvfree(runs);
 	return old;
 }
 
@@ -333,29 +381,62 @@ static struct bio_vec *homi_mem_user_bvec(struct homi_mem_user *user)
  * homi_mem_hold_pages - pages for I/O of the kernel's
  * @mem: the caller has a reference, and keeps it as long
  * @may_wait: or -EAGAIN if that would be needed
- * @bvec: out: one entry a page
  *
  * They stay pinned until homi_mem_drop_pages(), also if @mem is destroyed.
  *
  * Return: 0, -EOPNOTSUPP if it has no pages, -ENOENT if it is destroyed
  */
-int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait,
-			const struct bio_vec **bvec)
+int homi_mem_hold_pages(struct homi_mem *mem, bool may_wait)
 {
 	struct homi_mem_user *user;
 
 	if (mem->type != HOMI_MEM_USER)
 		return -EOPNOTSUPP;
 	user = to_user(&mem->obj);
-	/* Its address before its contents: see homi_mem_user_bvec(). */
-	*bvec = smp_load_acquire(&user->bvec);
-	if (!*bvec && !may_wait)
+	if (!READ_ONCE(user->runs) && !may_wait)
 		return -EAGAIN;
-	if (!*bvec)
-		*bvec = homi_mem_user_bvec(user);
-	if (!*bvec)
+	if (!READ_ONCE(user->runs) && !homi_runs_make(user))
 		return -ENOMEM;
 	return refcount_inc_not_zero(&user->users) ? 0 : -ENOENT;
+}
+
+static unsigned int homi_run_of(const struct homi_runs *runs, unsigned long page)
+{
+	unsigned int low = 0, high = runs->nr;
+
+	while (high - low > 1) {
+		unsigned int middle = low + (high - low) / 2;
+
+		if (runs->first[middle] <= page)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/**
+ * homi_mem_iter - a part of a MEM, to be read from or written to
+ * @mem: its pages are held
+ * @iter: out
+ * @direction: ITER_SOURCE or ITER_DEST
+ * @offset: bytes from its start
+ * @length: bytes, at least 1
+ */
+void homi_mem_iter(struct homi_mem *mem, struct iov_iter *iter,
+		   unsigned int direction, u64 offset, size_t length)
+{
+	/* Its address before its contents: see homi_runs_make(). */
+	const struct homi_runs *runs =
+		smp_load_acquire(&to_user(&mem->obj)->runs);
+	unsigned int from = homi_run_of(runs, offset >> PAGE_SHIFT);
+	unsigned int to = homi_run_of(runs, (offset + length - 1) >> PAGE_SHIFT);
+	size_t skip = offset - ((u64)runs->first[from] << PAGE_SHIFT);
+
+	iov_iter_bvec(iter, direction, runs->bvec + from, to - from + 1,
+		      skip + length);
+	if (skip)
+		iov_iter_advance(iter, skip);
 }
 
 /**

@@ -4,7 +4,6 @@
  * I/O. See rw_extents.c for the other way.
  */
 #include <linux/blkdev.h>
-#include <linux/bvec.h>
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -24,7 +23,6 @@
  *	@kiocb after they have handed it on, so what follows waits for both.
  * @cmd: what io_uring waits for
  * @mem: holds a reference, and its pages
- * @bvec: these
  * @file: the FILE, with a reference; NULL if @kiocb's file has one of its own
  * @offset: in the file
  * @mem_offset: in @mem
@@ -41,7 +39,6 @@ struct homi_io {
 	atomic_t refs;
 	struct io_uring_cmd *cmd;
 	struct homi_mem *mem;
-	const struct bio_vec *bvec;
 	struct homi_object *file;
 	u64 offset;
 	u64 mem_offset;
@@ -190,12 +187,7 @@ static long homi_io_attempt(struct homi_io *io)
 	ret = -EAGAIN;
 	if (io->write && !homi_io_guard(io))
 		goto out;
-	iov_iter_bvec(&iter, io->write ? WRITE : READ,
-		      io->bvec + (start >> PAGE_SHIFT),
-		      DIV_ROUND_UP(offset_in_page(start) + length, PAGE_SIZE),
-		      offset_in_page(start) + length);
-	if (offset_in_page(start))
-		iov_iter_advance(&iter, offset_in_page(start));
+	homi_mem_iter(io->mem, &iter, io->write ? WRITE : READ, start, length);
 	ret = io->write ? file->f_op->write_iter(&io->kiocb, &iter) :
 			  file->f_op->read_iter(&io->kiocb, &iter);
 out:
@@ -359,7 +351,7 @@ static struct homi_io *homi_io_new(struct homi_mem *mem,
 	int ret = -ENOMEM;
 
 	if (io)
-		ret = homi_mem_hold_pages(mem, may_wait, &io->bvec);
+		ret = homi_mem_hold_pages(mem, may_wait);
 	if (ret) {
 		homi_object_put(&mem->obj);
 		if (io)
