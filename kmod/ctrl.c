@@ -560,6 +560,16 @@ static void homi_ctrl_unlist(struct homi_ctrl *ctrl)
 	mutex_unlock(&homi_ctrls_lock);
 }
 
+static void homi_ctrl_free_lists(struct homi_ctrl *ctrl)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ctrl->lists); i++) {
+		dma_pool_destroy(ctrl->lists[i]);
+		ctrl->lists[i] = NULL;
+	}
+}
+
 /*
  * Stock has left the function, or nobody has it open. What I/O there was it has
  * ended, and whoever is about to begin some gets an error from it.
@@ -568,8 +578,7 @@ static void homi_ctrl_end_io(struct homi_ctrl *ctrl)
 {
 	homi_inflight_close(&ctrl->inflight);
 	wait_event(ctrl->wait, homi_inflight_gone(&ctrl->inflight));
-	dma_pool_destroy(ctrl->lists);
-	ctrl->lists = NULL;
+	homi_ctrl_free_lists(ctrl);
 }
 
 /* Called with the lock of @pdev's device held, while stock is bound to it. */
@@ -593,10 +602,12 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	if (ret)
 		goto err_unmap;
 	ret = -ENOMEM;
-	ctrl->lists = dma_pool_create("homi", &pdev->dev, ctrl->page_size,
-				      ctrl->page_size, 0);
-	if (!ctrl->lists)
-		goto err_unmap;
+	ctrl->lists[0] = dma_pool_create("homi", &pdev->dev, ctrl->page_size,
+					 ctrl->page_size, 0);
+	ctrl->lists[1] = dma_pool_create("homi short", &pdev->dev,
+					 HOMI_SHORT_LIST, HOMI_SHORT_LIST, 0);
+	if (!ctrl->lists[0] || !ctrl->lists[1])
+		goto err_lists;
 	homi_doorbell_probe(ctrl);
 	homi_ctrl_read_queues(ctrl);
 	/*
@@ -639,6 +650,8 @@ err_debugfs:
 err_unlist:
 	homi_ctrl_unlist(ctrl);
 	homi_ctrl_end_io(ctrl);
+err_lists:
+	homi_ctrl_free_lists(ctrl);
 err_unmap:
 	iounmap(ctrl->bar);
 	ctrl->bar = NULL;

@@ -408,7 +408,9 @@ void homi_extent_expire(struct homi_extent_obj *e)
 	lockdep_assert_held(&e->lock);
 	if (e->ended || e->acked || e->fenced || e->gone)
 		return;
-	if (!e->internal) {
+	if (e->internal) {
+		homi_inflight_close(&e->inflight);
+	} else {
 		if (!e->warned)
 			atomic_inc(&e->obj.ctx->recalled);
 		e->warned = true;
@@ -430,6 +432,7 @@ void homi_extent_gone(struct homi_extent_obj *e)
 {
 	struct file *file = NULL;
 
+	homi_inflight_close(&e->inflight);
 	mutex_lock(&e->lock);
 	e->gone = true;
 	if (!e->acked)

@@ -81,6 +81,9 @@ enum homi_fault {
 	HOMI_FAULT_LOSE,	/* executed, no answer in time */
 };
 
+/* PRP lists of up to 32 entries; most need no more, and what is allocated is cleared */
+#define HOMI_SHORT_LIST		256
+
 /* Who does a READ or WRITE */
 enum homi_way {
 	HOMI_BY_FS,
@@ -146,7 +149,7 @@ struct homi_io_counts {
  * @wait: woken when a queue becomes dead, the state changes, an import ends,
  *	the last mapping of an export, or the last I/O of what was closed to it
  * @inflight: I/O by extents; closed when the function is off the bus
- * @lists: PRP lists of that I/O, a page each
+ * @lists: PRP lists of that I/O, a page each; and short ones
  * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again
  * @debugfs: our directory
@@ -203,7 +206,7 @@ struct homi_ctrl {
 	} fault;
 	struct work_struct live_work;
 	struct homi_inflight inflight;
-	struct dma_pool *lists;
+	struct dma_pool *lists[2];
 	struct dentry *debugfs;
 };
 

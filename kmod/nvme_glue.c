@@ -509,19 +509,24 @@ static bool homi_ns_is_behind(struct nvme_ns *ns, struct block_device *bdev)
 	       homi_ns_head_disk(ns) == bdev->bd_disk;
 }
 
+static u32 homi_ns_metadata(struct nvme_ns *ns)
+{
+	void *head = *(void **)((void *)ns + layout.ns_head);
+
+	return layout.ns_ms >= 0 ? *(u16 *)((void *)ns + layout.ns_ms) :
+				   *(u16 *)(head + layout.head_ms);
+}
+
 static void homi_ns_describe(struct nvme_ns *ns, u32 nsid,
 			     struct homi_nvme_ns *info)
 {
 	struct gendisk *disk = homi_ns_disk(ns);
 	struct gendisk *head = homi_ns_head_disk(ns);
-	void *head_ptr = *(void **)((void *)ns + layout.ns_head);
 
 	info->nsid = nsid;
 	info->block_size = queue_logical_block_size(disk->queue);
 	info->blocks = get_capacity(disk) / (info->block_size >> SECTOR_SHIFT);
-	info->metadata_size = layout.ns_ms >= 0 ?
-			      *(u16 *)((void *)ns + layout.ns_ms) :
-			      *(u16 *)(head_ptr + layout.head_ms);
+	info->metadata_size = homi_ns_metadata(ns);
 	info->dev = disk_devt(head ?: disk);
 	info->read_only = get_disk_ro(disk) || (head && get_disk_ro(head));
 	info->zoned = blk_queue_is_zoned(disk->queue);
@@ -661,9 +666,16 @@ static enum rq_end_io_ret homi_io_end_io(HOMI_END_IO_ARGS)
 	return RQ_END_IO_FREE;
 }
 
+/* As it was when the command was made, as far as stock knows */
+static bool homi_ns_fits(struct request_queue *q, const struct homi_nvme_io *io)
+{
+	return queue_logical_block_size(q) == io->block_size &&
+	       homi_ns_metadata(q->queuedata) == io->metadata_size;
+}
+
 /*
  * Nothing that it is about is held while this waits for a request. Who has one keeps
- * the queue from being frozen, so from here on the block size is what it is: a
+ * the queue from being frozen, so from here on stock's idea of the format stays: a
  * namespace that was formatted meanwhile would transfer more than was meant.
  *
  * What fails fast is not done again after a reset, nor held back during one, and
@@ -680,8 +692,7 @@ static int homi_stock_io(struct request_queue *q, struct homi_nvme_io *io,
 				   may_wait ? 0 : BLK_MQ_REQ_NOWAIT);
 	if (IS_ERR(req))
 		return blk_queue_dying(q) ? -ENODEV : PTR_ERR(req);
-	ret = queue_logical_block_size(q) == io->block_size ? io->ready(io) :
-							      -ENODEV;
+	ret = homi_ns_fits(q, io) ? io->ready(io) : -ENODEV;
 	if (ret) {
 		blk_mq_free_request(req);
 		return ret;

@@ -58,6 +58,7 @@ struct homi_nvme_ns {
  * struct homi_nvme_io - one I/O command on a queue of stock's
  * @cmd: carries its own PRPs
  * @block_size: bytes; of what @cmd counts in
+ * @metadata_size: bytes that go with each, as far as @cmd knows
  * @ready: it is going to be sent now: put its PRPs in, or say no by an error. Must
  *	not sleep.
  * @done: after that, the command is over, with an NVMe status. Called once, in any
@@ -66,6 +67,7 @@ struct homi_nvme_ns {
 struct homi_nvme_io {
 	struct nvme_command cmd;
 	u32 block_size;
+	u32 metadata_size;
 	int (*ready)(struct homi_nvme_io *io);
 	void (*done)(struct homi_nvme_io *io, u16 status);
 };

@@ -7,7 +7,8 @@
  * until its last command is over, in whatever context that is; and each command, or
  * writing of zeroes, the MEM, which its exporter may want back. So none of these
  * waits for the process that wanted the READ, and the exporter, for whom memory may
- * be waiting, for nothing but the controller. Long because who enters and who leaves
+ * be waiting, for nothing but the controller, to the end of a reset if there is one,
+ * since stock holds commands back until then. Long because who enters and who leaves
  * have to be read together.
  */
 #include <linux/blk-mq.h>
@@ -29,6 +30,8 @@
  * asked for again, so that who resets again and again is not seen either.
  */
 #define HOMI_PART_TRIES		20
+/* Between two looks for a free request */
+#define HOMI_AGAIN_MS		20
 /* Zeroes that are written before anybody who wants something back is heard again */
 #define HOMI_ZERO_STEP		SZ_2M
 
@@ -42,6 +45,7 @@ struct homi_direct;
  * @length: bytes
  * @tries: how often it was handed to stock
  * @list: its PRP list, or NULL
+ * @is_short: of up to HOMI_SHORT_LIST bytes
  * @list_dma: its address
  * @work: hands it to stock once more
  */
@@ -52,8 +56,9 @@ struct homi_part {
 	u32 length;
 	u32 tries;
 	__le64 *list;
+	bool is_short;
 	dma_addr_t list_dma;
-	struct work_struct work;
+	struct delayed_work work;
 };
 
 /**
@@ -98,9 +103,8 @@ struct homi_direct_pdu {
 
 static struct kmem_cache *homi_direct_cache;
 static struct kmem_cache *homi_part_cache;
+/* What it does waits for nobody: one controller's is not behind another one's. */
 static struct workqueue_struct *homi_direct_wq;
-/* This one waits for controllers, and the other for nothing. */
-static struct workqueue_struct *homi_again_wq;
 
 static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
 {
@@ -233,13 +237,17 @@ static int homi_part_error(u16 status)
 	}
 }
 
+static struct dma_pool *homi_part_pool(const struct homi_part *part)
+{
+	return homi_direct_ctrl(part->direct)->lists[part->is_short];
+}
+
 static void homi_part_free(struct homi_part *part)
 {
 	struct homi_direct *d = part->direct;
 
 	if (part->list)
-		dma_pool_free(homi_direct_ctrl(d)->lists, part->list,
-			      part->list_dma);
+		dma_pool_free(homi_part_pool(part), part->list, part->list_dma);
 	if (part != &d->first)
 		kmem_cache_free(homi_part_cache, part);
 }
@@ -257,12 +265,23 @@ static void homi_part_over(struct homi_part *part, int error)
 
 static void homi_part_work(struct work_struct *work)
 {
-	struct homi_part *part = container_of(work, struct homi_part, work);
+	struct homi_part *part = container_of(to_delayed_work(work),
+					      struct homi_part, work);
 	struct homi_direct *d = part->direct;
+	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
 	int ret;
 
-	ret = homi_direct_ctrl(d)->ops->io(d->map->queue, &part->io, true);
-	if (ret)
+	if (homi_ctrl_is_gone(ctrl))
+		ret = -ENODEV;
+	else if (homi_inflight_closed(&d->map->inflight))
+		ret = -EAGAIN;
+	else
+		ret = ctrl->ops->io(d->map->queue, &part->io, false);
+	/* There is no request just now; or somebody waits for the file. */
+	if (ret == -EAGAIN && !homi_inflight_closed(&d->map->inflight))
+		queue_delayed_work(homi_direct_wq, &part->work,
+				   msecs_to_jiffies(HOMI_AGAIN_MS));
+	else if (ret)
 		homi_part_over(part, ret);
 }
 
@@ -274,9 +293,9 @@ static void homi_part_done(struct homi_nvme_io *io, u16 status)
 	homi_mem_leave(part->direct->mem);
 	if ((status == NVME_SC_HOST_PATH_ERROR ||
 	     status == NVME_SC_HOST_ABORTED_CMD) &&
-	    ++part->tries < HOMI_PART_TRIES &&
-	    !homi_ctrl_is_gone(homi_direct_ctrl(part->direct)))
-		queue_work(homi_again_wq, &part->work);
+	    ++part->tries < HOMI_PART_TRIES)
+		queue_delayed_work(homi_direct_wq, &part->work,
+				   msecs_to_jiffies(HOMI_AGAIN_MS));
 	else
 		homi_part_over(part, homi_part_error(status));
 }
@@ -339,12 +358,14 @@ static int homi_part_ready(struct homi_nvme_io *io)
 	return ret;
 }
 
-/* More pages than the first one and PRP2 */
+/* More pages than the first one and PRP2 want one. */
 static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 {
 	u32 page = homi_direct_ctrl(part->direct)->page_size;
+	u32 pages = DIV_ROUND_UP((dma & (page - 1)) + part->length, page);
 
-	return (dma & (page - 1)) + part->length > 2 * page;
+	part->is_short = (pages - 1) * sizeof(*part->list) <= HOMI_SHORT_LIST;
+	return pages > 2;
 }
 
 static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
@@ -364,12 +385,13 @@ static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
 	part->offset = offset;
 	part->length = homi_part_length(d, dma, len);
 	part->io.block_size = d->map->ns.block_size;
+	part->io.metadata_size = d->map->ns.metadata_size;
 	part->io.ready = homi_part_ready;
 	part->io.done = homi_part_done;
-	INIT_WORK(&part->work, homi_part_work);
+	INIT_DELAYED_WORK(&part->work, homi_part_work);
 	if (!homi_part_wants_list(part, dma))
 		return part;
-	part->list = dma_pool_alloc(homi_direct_ctrl(d)->lists, GFP_KERNEL,
+	part->list = dma_pool_alloc(homi_part_pool(part), GFP_KERNEL,
 				    &part->list_dma);
 	if (part->list)
 		return part;
@@ -497,8 +519,11 @@ static int homi_direct_range(struct homi_direct *d,
 			     const struct homi_uring_rw *rw)
 {
 	const struct homi_extent_table *table = d->map->table;
+	u64 most = homi_direct_ctrl(d)->max_transfer;
 	u32 mask = table->block_size - 1;
 
+	if (most && most < table->block_size)
+		return -EOPNOTSUPP;
 	if ((rw->file_offset | rw->length) & mask || rw->mem_offset & 3)
 		return -EINVAL;
 	d->offset = rw->file_offset;
@@ -585,7 +610,7 @@ static int homi_direct_begin(struct homi_direct *d,
 
 	if (ret) {
 		/* Emptied just now */
-		if (!i_size_read(file_inode(d->of)))
+		if (ret == -EAGAIN && !i_size_read(file_inode(d->of)))
 			ret = 0;
 		homi_direct_drop(d);
 		return ret;
@@ -649,10 +674,7 @@ int homi_rw_extents_init(void)
 	homi_part_cache = KMEM_CACHE(homi_part, SLAB_ACCOUNT);
 	homi_direct_wq = alloc_workqueue("homi_direct",
 					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	homi_again_wq = alloc_workqueue("homi_again",
-					WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (homi_direct_cache && homi_part_cache && homi_direct_wq &&
-	    homi_again_wq)
+	if (homi_direct_cache && homi_part_cache && homi_direct_wq)
 		return 0;
 	homi_rw_extents_exit();
 	return -ENOMEM;
@@ -660,8 +682,6 @@ int homi_rw_extents_init(void)
 
 void homi_rw_extents_exit(void)
 {
-	if (homi_again_wq)
-		destroy_workqueue(homi_again_wq);
 	if (homi_direct_wq)
 		destroy_workqueue(homi_direct_wq);
 	kmem_cache_destroy(homi_part_cache);
