@@ -426,13 +426,15 @@ static unsigned int homi_run_of(const struct homi_runs *runs, unsigned long page
 void homi_mem_iter(struct homi_mem *mem, struct iov_iter *iter,
 		   unsigned int direction, u64 offset, size_t length)
 {
-	/* Its address before its contents: see homi_runs_make(). */
-	const struct homi_runs *runs =
-		smp_load_acquire(&to_user(&mem->obj)->runs);
-	unsigned int from = homi_run_of(runs, offset >> PAGE_SHIFT);
-	unsigned int to = homi_run_of(runs, (offset + length - 1) >> PAGE_SHIFT);
-	size_t skip = offset - ((u64)runs->first[from] << PAGE_SHIFT);
+	const struct homi_runs *runs;
+	unsigned int from, to;
+	size_t skip;
 
+	/* Its address before its contents: see homi_runs_make(). */
+	runs = smp_load_acquire(&to_user(&mem->obj)->runs);
+	from = homi_run_of(runs, offset >> PAGE_SHIFT);
+	to = homi_run_of(runs, (offset + length - 1) >> PAGE_SHIFT);
+	skip = offset - ((u64)runs->first[from] << PAGE_SHIFT);
 	iov_iter_bvec(iter, direction, runs->bvec + from, to - from + 1,
 		      skip + length);
 	if (skip)
