@@ -4,6 +4,7 @@
  * comes back. On the second controller, whose file systems nobody needs.
  */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -17,6 +18,8 @@
 
 static struct victim victim;
 static char victim_file[300];
+/* How many READs of the child's were good; shared with it */
+static atomic_uint *reads;
 
 TEST(idle)
 {
@@ -283,6 +286,7 @@ static void read_until_gone(void)
 
 			good += res == PIECE;
 			bad += res != PIECE;
+			atomic_store(reads, good);
 			if (res != PIECE)
 				ASSERT(res == -ENODEV || res == -EIO || res == -EAGAIN ||
 				       (res >= 0 && res % 512 == 0));
@@ -300,6 +304,7 @@ TEST_TIMEOUT(with_reads_by_extents, 120)
 {
 	const char *point;
 	struct file file;
+	uint64_t end;
 	char part[80];
 	pid_t pid;
 	int fd;
@@ -316,8 +321,13 @@ TEST_TIMEOUT(with_reads_by_extents, 120)
 	snprintf(victim_file, sizeof(victim_file), "%s", file.path);
 	ASSERT(!umount(point));
 	ASSERT(!mount(part, point, "ext4", MS_RDONLY, NULL));
+	reads = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT(reads != MAP_FAILED);
 	pid = child_start(read_until_gone);
-	nap_ms(300);
+	for (end = now_ms() + 30000; atomic_load(reads) < 100;) {
+		ASSERT(now_ms() < end);
+		nap_ms(1);
+	}
 	victim_unbind(&victim);
 	ASSERT_EQ(0, child_status(pid));
 	wait_no_node(victim.dev);
