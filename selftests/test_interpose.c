@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 
 #include "harness.h"
 #include "ring.h"
@@ -386,10 +387,23 @@ static void reader_start(struct reader *reader)
 	ASSERT(!pthread_create(&reader->thread, NULL, read_on, reader));
 }
 
+/*
+ * Without homi stock's driver before 6.12 may lose a doorbell in a reset, see Documentation/compat.md:
+ * then a read is late by both of its time-outs, and no more than that.
+ */
+static unsigned int stock_is_late_ms(void)
+{
+	unsigned int major, minor;
+	struct utsname name;
+
+	ASSERT(!uname(&name) && sscanf(name.release, "%u.%u", &major, &minor) == 2);
+	return major > 6 || (major == 6 && minor >= 12) ? 0 : 65000;
+}
+
 static void reader_stop(struct reader *reader)
 {
 	unsigned long done = atomic_load(&reader->done);
-	uint64_t end = now_ms() + 20000;
+	uint64_t end = now_ms() + 20000 + stock_is_late_ms();
 
 	while (atomic_load(&reader->done) < done + 3)
 		ASSERT(now_ms() < end);
@@ -425,7 +439,7 @@ TEST(unload_while_in_wrapper)
 }
 
 /* Loaded and unloaded while resets and stock's I/O go on without pause */
-TEST_TIMEOUT(reload_under_resets, 120)
+TEST_TIMEOUT(reload_under_resets, 200)
 {
 	const char *ko = need_env("HOMI_KO");
 	unsigned int i, rounds = soak() ? 60 : 20;
