@@ -576,8 +576,7 @@ static void homi_ctrl_free_lists(struct homi_ctrl *ctrl)
  */
 static void homi_ctrl_end_io(struct homi_ctrl *ctrl)
 {
-	homi_inflight_close(&ctrl->inflight);
-	wait_event(ctrl->wait, homi_inflight_gone(&ctrl->inflight));
+	homi_inflight_stop(&ctrl->inflight, &ctrl->wait);
 	homi_ctrl_free_lists(ctrl);
 }
 
@@ -649,7 +648,6 @@ err_debugfs:
 	homi_debugfs_del(ctrl);
 err_unlist:
 	homi_ctrl_unlist(ctrl);
-	homi_ctrl_end_io(ctrl);
 err_lists:
 	homi_ctrl_free_lists(ctrl);
 err_unmap:

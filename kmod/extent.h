@@ -226,6 +226,7 @@ struct file *homi_extent_let_go(struct homi_extent_obj *e);
 /* extent_internal.c */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file);
+void homi_extent_drop(struct homi_extent_obj *e);
 void homi_extent_leave(struct homi_extent_obj *e);
 void homi_extent_stop(struct homi_extent_obj *e);
 void homi_extent_drain(struct homi_extent_obj *e);

@@ -16,9 +16,7 @@
  */
 void homi_extent_stop(struct homi_extent_obj *e)
 {
-	homi_inflight_close(&e->inflight);
-	wait_event_idle(e->obj.ctx->ctrl->wait,
-			homi_inflight_gone(&e->inflight));
+	homi_inflight_stop(&e->inflight, &e->obj.ctx->ctrl->wait);
 }
 
 /**
@@ -42,6 +40,18 @@ void homi_extent_drain(struct homi_extent_obj *e)
 }
 
 /**
+ * homi_extent_drop - end of an internal EXTENT
+ * @e: left by whoever calls this, who has its reference
+ *
+ * If the open file is being closed that may have ended it already.
+ */
+void homi_extent_drop(struct homi_extent_obj *e)
+{
+	homi_object_abort(&e->obj);
+	homi_object_put(&e->obj);
+}
+
+/**
  * homi_extent_internal - where a file lies, for READs that homi does by itself
  * @ctx: the open file
  * @file: open for reading, and not empty
@@ -49,9 +59,9 @@ void homi_extent_drain(struct homi_extent_obj *e)
  * Not by the caller's right to have a lease: who wants the file waits for no more
  * than the commands that are on their way to the drive.
  *
- * Return: with a reference, to be ended by homi_object_abort(); it may have been
- * recalled already. -EAGAIN if somebody has it open for writing or leased, or has
- * just emptied it, or why it can't be had.
+ * Return: to be ended by homi_extent_drop(); it may have been recalled already.
+ * -EAGAIN if somebody has it open for writing or leased, or has just emptied it, or
+ * why it can't be had.
  */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file)
@@ -82,8 +92,7 @@ struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 	if (ret == -EINVAL && !i_size_read(inode))
 		ret = -EAGAIN;
 	if (ret) {
-		homi_object_abort(&e->obj);
-		homi_object_put(&e->obj);
+		homi_extent_drop(e);
 		return ERR_PTR(ret);
 	}
 	homi_extents_watch(ctx);
@@ -96,6 +105,5 @@ struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
  */
 void homi_extent_leave(struct homi_extent_obj *e)
 {
-	if (homi_inflight_leave(&e->inflight))
-		wake_up_all(&e->obj.ctx->ctrl->wait);
+	homi_inflight_leave(&e->inflight, &e->obj.ctx->ctrl->wait);
 }

@@ -34,19 +34,12 @@ static struct homi_file *to_file(struct homi_object *obj)
 	return container_of(obj, struct homi_file, obj);
 }
 
-static void homi_map_end(struct homi_extent_obj *map)
-{
-	/* If the open file is being closed that has ended it already. */
-	homi_object_abort(&map->obj);
-	homi_object_put(&map->obj);
-}
-
 static void homi_file_free(struct homi_object *obj)
 {
 	struct homi_file *f = to_file(obj);
 
 	if (f->map)
-		homi_map_end(f->map);
+		homi_extent_drop(f->map);
 	fput(f->file);
 	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_FILES, 1);
 	kfree(f);
@@ -156,7 +149,7 @@ static int homi_map_make(struct homi_file *f)
 	f->map = map;
 	spin_unlock(&f->lock);
 	if (old)
-		homi_map_end(old);
+		homi_extent_drop(old);
 	return 0;
 }
 

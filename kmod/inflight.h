@@ -3,13 +3,13 @@
 #define _HOMI_INFLIGHT_H
 
 #include <linux/atomic.h>
+#include <linux/wait.h>
 
 /**
  * struct homi_inflight - I/O that uses something which has to end some time
  * @count: how much, and from when it is closed on HOMI_INFLIGHT_CLOSED more than that
  *
- * In any context. Who closes it and then waits for homi_inflight_gone() knows that
- * nobody uses it any more, and nobody will.
+ * In any context, but for homi_inflight_stop().
  */
 struct homi_inflight {
 	atomic_t count;
@@ -22,10 +22,12 @@ static inline bool homi_inflight_enter(struct homi_inflight *flying)
 	return atomic_inc_unless_negative(&flying->count);
 }
 
-/* True for the last one after it was closed: somebody may be waiting. */
-static inline bool homi_inflight_leave(struct homi_inflight *flying)
+/* @wait is where homi_inflight_stop() waits. */
+static inline void homi_inflight_leave(struct homi_inflight *flying,
+				       wait_queue_head_t *wait)
 {
-	return atomic_dec_return(&flying->count) == HOMI_INFLIGHT_CLOSED;
+	if (atomic_dec_return(&flying->count) == HOMI_INFLIGHT_CLOSED)
+		wake_up_all(wait);
 }
 
 static inline void homi_inflight_close(struct homi_inflight *flying)
@@ -46,6 +48,14 @@ static inline bool homi_inflight_closed(struct homi_inflight *flying)
 static inline bool homi_inflight_gone(struct homi_inflight *flying)
 {
 	return atomic_read(&flying->count) == HOMI_INFLIGHT_CLOSED;
+}
+
+/* Nobody uses it when this returns, and nobody will. */
+static inline void homi_inflight_stop(struct homi_inflight *flying,
+				      wait_queue_head_t *wait)
+{
+	homi_inflight_close(flying);
+	wait_event_idle(*wait, homi_inflight_gone(flying));
 }
 
 /* Close it if there are none, or say no. */

@@ -125,8 +125,7 @@ int homi_mem_enter(struct homi_mem *mem)
  */
 void homi_mem_leave(struct homi_mem *mem)
 {
-	if (homi_inflight_leave(&mem->inflight))
-		wake_up_all(&mem->obj.ctx->ctrl->wait);
+	homi_inflight_leave(&mem->inflight, &mem->obj.ctx->ctrl->wait);
 }
 
 /**
@@ -137,9 +136,7 @@ void homi_mem_leave(struct homi_mem *mem)
  */
 void homi_mem_stop(struct homi_mem *mem)
 {
-	homi_inflight_close(&mem->inflight);
-	wait_event_idle(mem->obj.ctx->ctrl->wait,
-			homi_inflight_gone(&mem->inflight));
+	homi_inflight_stop(&mem->inflight, &mem->obj.ctx->ctrl->wait);
 }
 
 /**

@@ -68,6 +68,14 @@ int homi_mem_list(struct homi_mem *mem, struct sg_table *sgt, u64 offset,
 struct iommu_domain *homi_mem_domain(struct device *dev);
 bool homi_mem_is_busy(struct homi_object *obj);
 const struct homi_segment *homi_mem_segment(struct homi_mem *mem, u64 offset);
+/* The address of a byte of a MEM, below its length */
+static inline dma_addr_t homi_mem_dma(struct homi_mem *mem, u64 offset)
+{
+	const struct homi_segment *seg = homi_mem_segment(mem, offset);
+
+	return seg->dma_addr + (offset - seg->offset);
+}
+
 int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma);
 int homi_mem_enter(struct homi_mem *mem);
 void homi_mem_leave(struct homi_mem *mem);

@@ -174,8 +174,7 @@ static void homi_import_unmap(struct homi_import *import)
 
 /*
  * No queue that could target it is at the controller, and I/O by extents has ended,
- * or does by itself. Once, whoever comes first;
- * whoever comes later waits for that.
+ * or does by itself. Once, whoever comes first; whoever comes later waits for that.
  */
 static void homi_import_end(struct homi_import *import)
 {
@@ -201,9 +200,8 @@ static void homi_import_end(struct homi_import *import)
 
 /*
  * Their owners are told, and their queues are gone when this returns, as is I/O by
- * extents that was on its way. Queues not for what
- * was destroyed since the notice: that no queue can reach, and who made one after
- * that keeps it.
+ * extents that was on its way. Queues not for what was destroyed since the notice:
+ * that no queue can reach, and who made one after that keeps it.
  */
 static void homi_imports_stop(struct homi_ctx *ctx, struct llist_node *list)
 {

@@ -30,9 +30,13 @@ static int homi_zero_bar(phys_addr_t phys, size_t len)
 	return 0;
 }
 
-static void homi_zero_page(struct page *page, u64 addr, size_t len)
+/* From @addr on, to its end at most: how much of @len was done */
+static int homi_zero_page(struct page *page, u64 addr, u64 len)
 {
-	memzero_page(page, offset_in_page(addr), len);
+	size_t n = min_t(u64, len, PAGE_SIZE - offset_in_page(addr));
+
+	memzero_page(page, offset_in_page(addr), n);
+	return n;
 }
 
 /* Bytes from @addr on that the CPU has in one piece */
@@ -52,25 +56,14 @@ static int homi_zero_some(struct homi_mem *mem, struct iommu_domain *domain,
 			  dma_addr_t addr, u64 len)
 {
 	phys_addr_t phys = homi_mem_phys(domain, addr);
-	size_t n = homi_zero_run(domain, addr, phys, len);
+	size_t n;
 	int ret;
 
-	if (mem->where.placement == HOMI_PLACEMENT_HOST) {
-		n = min_t(size_t, n, PAGE_SIZE - offset_in_page(phys));
-		homi_zero_page(pfn_to_page(PHYS_PFN(phys)), phys, n);
-		return n;
-	}
+	if (mem->where.placement == HOMI_PLACEMENT_HOST)
+		return homi_zero_page(pfn_to_page(PHYS_PFN(phys)), phys, len);
+	n = homi_zero_run(domain, addr, phys, len);
 	ret = homi_zero_bar(phys, n);
 	return ret ? ret : n;
-}
-
-/* What is of a process needs no addresses for that. */
-static int homi_zero_user(struct homi_mem *mem, u64 offset, u64 len)
-{
-	u64 n = min_t(u64, len, PAGE_SIZE - offset_in_page(offset));
-
-	homi_zero_page(homi_mem_page(mem, offset), offset, n);
-	return n;
 }
 
 static int homi_zero_import(struct homi_mem *mem, u64 offset, u64 len)
@@ -93,12 +86,15 @@ bool homi_mem_may_zero(const struct homi_mem *mem)
 	       mem->where.placement == HOMI_PLACEMENT_BAR;
 }
 
-/* Who waits for this may be waited for by who frees memory. */
+/*
+ * Who waits for this may be waited for by who frees memory. What is of a process
+ * needs no addresses.
+ */
 static int homi_zero_entered(struct homi_mem *mem, u64 offset, u64 len)
 {
 	unsigned int flags = memalloc_noreclaim_save();
 	int ret = mem->type == HOMI_MEM_USER ?
-		  homi_zero_user(mem, offset, len) :
+		  homi_zero_page(homi_mem_page(mem, offset), offset, len) :
 		  homi_zero_import(mem, offset, len);
 
 	memalloc_noreclaim_restore(flags);

@@ -297,14 +297,9 @@ struct file *homi_rw_file(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
 	return ERR_PTR(ret);
 }
 
-/**
- * homi_rw_mem - the MEM of a READ or WRITE, with a reference
- * @ctx: the open file
- * @rw: which, and the part of it
- * @write: or read
- */
-struct homi_mem *homi_rw_mem(struct homi_ctx *ctx,
-			     const struct homi_uring_rw *rw, bool write)
+/* Its MEM, with a reference */
+static struct homi_mem *homi_rw_mem(struct homi_ctx *ctx,
+				    const struct homi_uring_rw *rw, bool write)
 {
 	struct homi_object *obj = homi_object_get(ctx, rw->mem_id, HOMI_OBJ_MEM);
 	struct homi_mem *mem;

@@ -15,8 +15,6 @@ struct homi_extent_obj *homi_file_map(struct homi_object *obj, bool may_wait);
 /* rw.c */
 struct file *homi_rw_file(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
 			  bool may_wait, struct homi_object **obj);
-struct homi_mem *homi_rw_mem(struct homi_ctx *ctx,
-			     const struct homi_uring_rw *rw, bool write);
 void homi_rw_count(struct homi_ctx *ctx, enum homi_way by, bool write, long ret);
 
 /* rw_extents.c */

@@ -118,8 +118,7 @@ static void homi_direct_leave(struct homi_direct *d)
 	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
 
 	homi_extent_leave(d->map);
-	if (homi_inflight_leave(&ctrl->inflight))
-		wake_up_all(&ctrl->wait);
+	homi_inflight_leave(&ctrl->inflight, &ctrl->wait);
 }
 
 /* Of a file that was named by a descriptor it is this READ's own. */
@@ -371,9 +370,7 @@ static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
 					 u64 len)
 {
-	u64 mem_offset = d->mem_offset + offset;
-	const struct homi_segment *seg = homi_mem_segment(d->mem, mem_offset);
-	dma_addr_t dma = seg->dma_addr + (mem_offset - seg->offset);
+	dma_addr_t dma = homi_mem_dma(d->mem, d->mem_offset + offset);
 	struct homi_part *part = &d->first;
 
 	if (part->direct)
@@ -475,14 +472,12 @@ static int homi_direct_may_go_on(struct homi_direct *d)
 static bool homi_direct_is_short(struct homi_direct *d)
 {
 	const struct homi_extent *r = homi_direct_record(d, d->offset);
-	const struct homi_segment *seg = homi_mem_segment(d->mem, d->mem_offset);
+	dma_addr_t dma = homi_mem_dma(d->mem, d->mem_offset);
 	u64 within = d->offset - r->file_offset;
 
 	return !(r->flags & HOMI_EXTENT_HOLE) &&
 	       d->blocks <= r->blocks * d->map->ns.block_size - within &&
-	       d->blocks == homi_part_length(d, seg->dma_addr +
-					     (d->mem_offset - seg->offset),
-					     d->blocks);
+	       d->blocks == homi_part_length(d, dma, d->blocks);
 }
 
 /* Consumes @d, unless it is to be tried again where one may wait. */
@@ -549,8 +544,7 @@ static struct homi_extent_obj *homi_direct_map(struct homi_direct *d,
 	if (IS_ERR(map) || homi_inflight_enter(&map->inflight))
 		return map;
 	/* Somebody wants it already. */
-	homi_object_abort(&map->obj);
-	homi_object_put(&map->obj);
+	homi_extent_drop(map);
 	return ERR_PTR(-EAGAIN);
 }
 
@@ -642,14 +636,17 @@ int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
 		       bool may_wait)
 {
-	struct homi_direct *d;
-	int ret;
+	struct homi_direct *d = NULL;
+	int ret = -ENOMEM;
 
 	/* Whoever may write to a file may move its blocks, and no lease tells of it. */
-	d = write ? NULL : homi_direct_new(mem, cmd);
+	if (write)
+		ret = -EOPNOTSUPP;
+	else
+		d = homi_direct_new(mem, cmd);
 	if (!d) {
 		homi_object_put(&mem->obj);
-		return write ? -EOPNOTSUPP : -ENOMEM;
+		return ret;
 	}
 	d->of = homi_rw_file(mem->obj.ctx, rw, may_wait, &d->file);
 	if (IS_ERR(d->of)) {

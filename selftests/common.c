@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/pci_regs.h>
 #include <linux/capability.h>
+#include <linux/pci_regs.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -337,7 +337,6 @@ pid_t child_start(void (*run)(void))
 	return pid;
 }
 
-/* Exit status of a child, or 128 + signal */
 void pci_command_clear(uint16_t bits)
 {
 	char path[128];
@@ -353,6 +352,7 @@ void pci_command_clear(uint16_t bits)
 	close(fd);
 }
 
+/* Exit status of a child, or 128 + signal */
 int child_status(pid_t pid)
 {
 	int status;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 
+#include "files.h"
 #include "removal.h"
 
 #define PCI	"/sys/bus/pci/devices/%s"
@@ -403,4 +404,27 @@ void victim_need_plugged(struct victim *victim)
 	spare.plugged = true;
 	*victim = spare;
 	bring_back(victim);
+}
+
+const char *victim_make_file(const struct victim *victim, const char *type, size_t size,
+			     char path[256])
+{
+	const char *point = private_mount_point();
+	struct file file;
+	char part[80];
+
+	snprintf(part, sizeof(part), "%sp3", victim->disk);
+	if (access(part, F_OK))
+		snprintf(part, sizeof(part), "%s", victim->disk);
+	if (!strcmp(type, "xfs"))
+		ASSERT(!shell("mkfs.xfs -q -f -K -d size=320m %s >/dev/null", part));
+	else
+		ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 8192", part));
+	ASSERT(!mount(part, point, type, 0, NULL));
+	file_create(&file, point, "held", size, 5);
+	memcpy(path, file.path, sizeof(file.path));
+	close(file.fd);
+	ASSERT(!umount(point));
+	ASSERT(!mount(part, point, type, MS_RDONLY, NULL));
+	return point;
 }

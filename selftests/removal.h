@@ -37,6 +37,12 @@ void check_ring_gone(const struct ring *ring);
 uint32_t first_nsid(int fd);
 /* homi is attached, and a queue reads what stock reads. */
 void victim_prove(const struct victim *victim);
+/*
+ * A small file system on the controller that goes, with a file, mounted where nothing is written;
+ * returns where.
+ */
+const char *victim_make_file(const struct victim *victim, const char *type, size_t size,
+			     char path[256]);
 /* Nobody holds the old one any more: it gets its old name again. */
 void victim_restore(struct victim *victim);
 

@@ -12,18 +12,6 @@
 #include "harness.h"
 #include "uring_rw.h"
 
-static void post_many(bool write)
-{
-	unsigned int i;
-
-	for (i = 0; i < ENTRIES; i++) {
-		struct homi_uring_rw rw = rw_make(&t, i * 8 * PAGE, i * 8 * PAGE, 8 * PAGE);
-
-		rw_post(&ring, t.fd, write, &rw, i);
-	}
-	ASSERT_EQ(ENTRIES, io_uring_submit(&ring));
-}
-
 /* All that they name is destroyed while they are in flight; they end as if it were not. */
 FS_TEST(destroyed_in_flight)
 {
@@ -82,8 +70,7 @@ static void be_killed(void)
 	unsigned int i;
 
 	begin(NULL, 0);
-	file.fd = open(file.path, O_RDWR);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	register_again(O_RDWR);
 	for (;;) {
 		post_many(true);
 		post_many(false);

@@ -201,19 +201,6 @@ FS_TEST(at_depth_by_a_polling_thread)
 	check_depth(dir, IORING_SETUP_SQPOLL, 0);
 }
 
-static void post_many(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < ENTRIES; i++) {
-		uint64_t at = (uint64_t)i * (SIZE / ENTRIES);
-		struct homi_uring_rw rw = rw_make(&t, at, at, SIZE / ENTRIES);
-
-		rw_post(&ring, t.fd, false, &rw, i);
-	}
-	ASSERT_EQ(ENTRIES, io_uring_submit(&ring));
-}
-
 /* How many gave data; the others have to say @other. */
 static unsigned int reap_many(int other)
 {
@@ -222,8 +209,8 @@ static unsigned int reap_many(int other)
 	for (i = 0; i < ENTRIES; i++) {
 		int res = uring_reap(&ring, NULL);
 
-		good += res == SIZE / ENTRIES;
-		if (res != SIZE / ENTRIES)
+		good += res == PIECE;
+		if (res != PIECE)
 			ASSERT_EQ(other, res);
 	}
 	return good;
@@ -244,7 +231,7 @@ TEST(whatever_schedules)
 			continue;
 		set++;
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
-		post_many();
+		post_many(false);
 		ASSERT_EQ(ENTRIES, reap_many(0));
 		check_one(0, 0, SIZE);
 	}
@@ -268,7 +255,7 @@ FS_TEST_TIMEOUT(resets_unseen, 120)
 			pci_command_clear(PCI_COMMAND_MEMORY);
 		else
 			drive_throttle(400);
-		post_many();
+		post_many(false);
 		ASSERT_EQ(0, reset_controller(ctrl_name()));
 		drive_throttle(0);
 		ASSERT_EQ(ENTRIES, reap_many(0));
@@ -311,7 +298,7 @@ FS_TEST_TIMEOUT(given_to_who_writes, 120)
 		do {
 			unsigned int n;
 
-			post_many();
+			post_many(false);
 			n = reap_many(-EAGAIN);
 			good += n;
 			refused += ENTRIES - n;
@@ -373,14 +360,14 @@ FS_TEST_TIMEOUT(never_of_another_file, 120)
 		waiter_start(&waiter, act_reuse, file.path);
 		do {
 			memset(mem, 0, SIZE);
-			post_many();
+			post_many(false);
 			for (i = 0; i < ENTRIES; i++) {
 				int res = uring_reap(&ring, NULL);
 
 				/* Its end may be anywhere. */
 				if (res < 0)
 					ASSERT_EQ(-EAGAIN, res);
-				ASSERT(res <= (int)(SIZE / ENTRIES));
+				ASSERT(res <= (int)PIECE);
 				good += res > 0;
 			}
 			expect_no_secret();
@@ -442,7 +429,7 @@ FS_TEST(destroyed_in_flight)
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
 		drive_throttle(300);
 		nap_ms(10);
-		post_many();
+		post_many(false);
 		err = destroy(t.fd, t.mem);
 		busy += err == -EBUSY;
 		if (err != -EBUSY)
@@ -465,11 +452,10 @@ FS_TEST(destroyed_in_flight)
 static void be_killed(void)
 {
 	begin_peer(NULL, 0);
-	file.fd = open(file.path, O_RDONLY);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	register_again(O_RDONLY);
 	for (;;) {
-		post_many();
-		post_many();
+		post_many(false);
+		post_many(false);
 		reap_many(0);
 		reap_many(0);
 	}
@@ -498,11 +484,10 @@ FS_TEST(killed_in_flight)
 static void be_stopped(void)
 {
 	begin_peer(NULL, 0);
-	file.fd = open(file.path, O_RDONLY);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	register_again(O_RDONLY);
 	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
 	drive_throttle(200);
-	post_many();
+	post_many(false);
 	raise(SIGSTOP);
 	_exit(0);
 }
@@ -536,7 +521,7 @@ FS_TEST(taken_back)
 		SKIP("no accelerator that this controller reaches");
 	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
 	drive_throttle(300);
-	post_many();
+	post_many(false);
 	take = exporter_take(dmabuf, 0, 20000);
 	drive_throttle(0);
 	ASSERT(take.out_waited_ms != ~0u);

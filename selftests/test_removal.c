@@ -219,28 +219,6 @@ TEST_TIMEOUT(surprise_under_load, 240) { remove_under_load(&by_surprise); }
 
 static char file_path[256];
 
-/* A small file system on the controller that goes, mounted where nothing is written. */
-static void make_file(const char *type)
-{
-	const char *point = private_mount_point();
-	struct file file;
-	char part[80];
-
-	snprintf(part, sizeof(part), "%sp3", victim.disk);
-	if (access(part, F_OK))
-		snprintf(part, sizeof(part), "%s", victim.disk);
-	if (!strcmp(type, "xfs"))
-		ASSERT(!shell("mkfs.xfs -q -f -K -d size=320m %s >/dev/null", part));
-	else
-		ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 8192", part));
-	ASSERT(!mount(part, point, type, 0, NULL));
-	file_create(&file, point, "held", FILE_SIZE, 5);
-	snprintf(file_path, sizeof(file_path), "%s", file.path);
-	close(file.fd);
-	ASSERT(!umount(point));
-	ASSERT(!mount(part, point, type, MS_RDONLY, NULL));
-}
-
 static void wait_until_checked(void)
 {
 	while (!atomic_load(&shared->check))
@@ -376,7 +354,7 @@ static void remove_from_stopped(const struct removal *how, const char *type)
 	uint64_t took;
 
 	begin(how);
-	make_file(type);
+	victim_make_file(&victim, type, FILE_SIZE, file_path);
 	for (i = 0; i < n; i++)
 		pids[i] = child_start(holders[i]);
 	/* The lender's child counts too. */

@@ -7,17 +7,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include "harness.h"
-#include "files.h"
 #include "importer.h"
 #include "removal.h"
 #include "uring.h"
 
 static struct victim victim;
-static char victim_file[300];
+static char victim_file[256];
 /* How many READs of the child's were good; shared with it */
 static atomic_uint *reads;
 
@@ -303,24 +301,12 @@ static void read_until_gone(void)
 TEST_TIMEOUT(with_reads_by_extents, 120)
 {
 	const char *point;
-	struct file file;
 	uint64_t end;
-	char part[80];
 	pid_t pid;
 	int fd;
 
 	victim_need(&victim);
-	point = private_mount_point();
-	snprintf(part, sizeof(part), "%sp3", victim.disk);
-	if (access(part, F_OK))
-		snprintf(part, sizeof(part), "%s", victim.disk);
-	ASSERT(!shell("mkfs.ext4 -q -F -b 4096 %s 8192", part));
-	ASSERT(!mount(part, point, "ext4", 0, NULL));
-	file_create(&file, point, "read", 32 * PIECE, 1);
-	close(file.fd);
-	snprintf(victim_file, sizeof(victim_file), "%s", file.path);
-	ASSERT(!umount(point));
-	ASSERT(!mount(part, point, "ext4", MS_RDONLY, NULL));
+	point = victim_make_file(&victim, "ext4", 32 * PIECE, victim_file);
 	reads = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT(reads != MAP_FAILED);
 	pid = child_start(read_until_gone);

@@ -52,4 +52,26 @@ static inline void begin(const char *dir, unsigned int flags)
 	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
 }
 
+/* The same file and a FILE of it once more, for a child */
+static inline void register_again(int flags)
+{
+	file.fd = open(file.path, flags);
+	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+}
+
+#define PIECE	(SIZE / ENTRIES)
+
+/* As many as the ring has room for, of all of it */
+static inline void post_many(bool write)
+{
+	unsigned int i;
+
+	for (i = 0; i < ENTRIES; i++) {
+		struct homi_uring_rw rw = rw_make(&t, (uint64_t)i * PIECE, (uint64_t)i * PIECE, PIECE);
+
+		rw_post(&ring, t.fd, write, &rw, i);
+	}
+	ASSERT_EQ(ENTRIES, io_uring_submit(&ring));
+}
+
 #endif
