@@ -279,6 +279,32 @@ static inline struct dentry *homi_lookup_one(struct vfsmount *mnt,
 #define homi_fileattr file_kattr
 #endif
 
+/* 6.13 ("xfs: Support atomic write for statx"): the largest atomic write of a file; before, 0 */
+static inline int homi_atomic_write_max(const struct path *path, u32 *max)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+	*max = 0;
+	return 0;
+#else
+	struct kstat stat;
+	int ret = vfs_getattr_nosec(path, &stat, STATX_WRITE_ATOMIC, 0);
+
+	*max = !ret && stat.result_mask & STATX_WRITE_ATOMIC ?
+		       stat.atomic_write_unit_max : 0;
+	return ret;
+#endif
+}
+
+/* 6.13 likewise: that of the drive */
+static inline u32 homi_bdev_atomic_max(struct block_device *bdev)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+	return 0;
+#else
+	return bdev_atomic_write_unit_max_bytes(bdev);
+#endif
+}
+
 /* 6.9, c69ff4071935 ("filelock: split leases out of struct file_lock") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
 #define file_lease file_lock

@@ -171,9 +171,20 @@ static int homi_table_check(const struct homi_extent_table *table,
 	return 0;
 }
 
-static struct homi_extent_table *
-homi_table_make(struct homi_table_builder *b, const struct homi_raw_extent *raw,
-		u32 nr, struct block_device *bdev, bool mapped)
+/**
+ * homi_table_make - a table of what the file system said
+ * @b: see homi_table_build()
+ * @raw: likewise
+ * @nr: likewise
+ * @bdev: the file system's
+ * @mapped: into user space, or for kvfree()
+ *
+ * Return: with its records, or an error
+ */
+struct homi_extent_table *homi_table_make(struct homi_table_builder *b,
+					  const struct homi_raw_extent *raw,
+					  u32 nr, struct block_device *bdev,
+					  bool mapped)
 {
 	struct homi_extent_table *table;
 	size_t len;

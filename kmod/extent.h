@@ -51,6 +51,8 @@ struct homi_table_builder {
 /**
  * struct homi_collector - picks up what a file system answers to FIEMAP
  * @info: what the file system is given
+ * @inode: the file
+ * @saw_unlocked: nobody held the file's i_rwsem when the file system told of an extent
  * @extents: where extents go
  * @max: how many fit
  * @seen: how many came
@@ -58,6 +60,8 @@ struct homi_table_builder {
  */
 struct homi_collector {
 	struct fiemap_extent_info info;
+	struct inode *inode;
+	bool saw_unlocked;
 	struct homi_raw_extent *extents;
 	u32 max;
 	u32 seen;
@@ -70,6 +74,10 @@ int homi_fiemap_begin(struct homi_collector *c);
 void homi_fiemap_end(struct homi_collector *c);
 int homi_fiemap(struct homi_collector *c, struct inode *inode, u64 start,
 		u64 len);
+bool homi_fiemap_may_lock(struct homi_collector *c, struct inode *inode,
+			  u64 start, u64 len);
+int homi_collector_add(struct homi_collector *c,
+		       const struct homi_raw_extent *raw);
 int homi_table_build(struct homi_table_builder *b,
 		     const struct homi_raw_extent *raw, u32 nr);
 
@@ -183,6 +191,7 @@ static inline int homi_refuse(u32 *reason, enum homi_reason why)
 int homi_check_kind(struct inode *inode, u32 *reason);
 int homi_check_inode(struct inode *inode, u32 *reason);
 int homi_check_file(const struct path *path, u32 *reason);
+int homi_check_moves(const struct path *path);
 int homi_path_may(const struct path *path, u32 *reason);
 int homi_extent_may(struct file *file, bool write, u32 *reason);
 int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
@@ -191,6 +200,10 @@ int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
 /* extent.c */
 struct homi_extent_obj *homi_extent_alloc(struct homi_ctx *ctx, bool write);
 int homi_extent_lock(struct homi_extent_obj *e, struct file *file, u32 *reason);
+struct homi_extent_table *homi_table_make(struct homi_table_builder *b,
+					  const struct homi_raw_extent *raw,
+					  u32 nr, struct block_device *bdev,
+					  bool mapped);
 struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 					  struct file *file, u64 offset,
 					  u64 length,

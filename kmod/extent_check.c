@@ -118,6 +118,27 @@ int homi_check_file(const struct path *path, u32 *reason)
 	return 0;
 }
 
+/**
+ * homi_check_moves - does all that moves blocks of a file of XFS wait for direct I/O?
+ * @path: of the file
+ *
+ * Not an atomic write that XFS does by itself: it has its data written elsewhere, and
+ * frees the blocks that there were with nothing held but a lock of its own. That is
+ * where it offers more of them than the drive does.
+ *
+ * Return: 0, -EOPNOTSUPP if it may do that, or what the file system says
+ */
+int homi_check_moves(const struct path *path)
+{
+	u32 max;
+	int ret = homi_atomic_write_max(path, &max);
+
+	if (ret)
+		return ret;
+	return max > homi_bdev_atomic_max(path->dentry->d_sb->s_bdev) ?
+		       -EOPNOTSUPP : 0;
+}
+
 /* Only to tell why: whatever is not of this controller is refused. */
 static bool homi_is_stacked(struct gendisk *disk)
 {

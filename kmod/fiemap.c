@@ -3,7 +3,10 @@
  * The blocks of a file, asked of its file system by FIEMAP and collected in
  * kernel memory; and the arithmetic that makes table records of the answer.
  */
+#include <linux/dcache.h>
+#include <linux/delay.h>
 #include <linux/fiemap.h>
+#include <linux/fileattr.h>
 #include <linux/fs.h>
 #include <linux/kprobes.h>
 #include <linux/overflow.h>
@@ -21,6 +24,7 @@
 	 FIEMAP_EXTENT_DATA_TAIL)
 
 #define HOMI_FIEMAP_TRIES	8
+#define HOMI_LOOK_TRIES		5
 #define HOMI_FIEMAP_MAX		(32U << 20)	/* 1 GiB; kvmalloc() ends at 2 */
 
 /* By the task that asks: small numbers, for which an xarray is small too. */
@@ -40,6 +44,8 @@ static int homi_fiemap_pre(struct kprobe *kp, struct pt_regs *regs)
 
 	if (!c || (unsigned long)&c->info != info)
 		return 0;
+	if (!inode_is_locked(c->inode))
+		c->saw_unlocked = true;
 	if (c->seen < c->max) {
 		extent = &c->extents[c->seen];
 		extent->logical = regs_get_kernel_argument(regs, 1);
@@ -77,6 +83,7 @@ int homi_fiemap_begin(struct homi_collector *c)
 {
 	c->extents = c->few;
 	c->max = ARRAY_SIZE(c->few);
+	c->seen = 0;
 	return xa_err(xa_store(&homi_collectors, task_pid_nr(current), c,
 			       GFP_KERNEL));
 }
@@ -88,6 +95,26 @@ void homi_fiemap_end(struct homi_collector *c)
 		kvfree(c->extents);
 }
 
+/* FIEMAP of ext4 has told of extents of a file with extents whose i_rwsem nobody held. */
+static bool homi_ext4_takes_no_lock;
+
+/* What it does of files without extents is another matter. */
+static void homi_fiemap_saw_unlocked(struct inode *inode)
+{
+	struct homi_fileattr attr = {};
+	struct dentry *dentry;
+
+	if (READ_ONCE(homi_ext4_takes_no_lock) ||
+	    strcmp(inode->i_sb->s_type->name, "ext4"))
+		return;
+	dentry = d_find_alias(inode);
+	if (!dentry)
+		return;
+	if (!vfs_fileattr_get(dentry, &attr) && attr.flags & FS_EXTENT_FL)
+		WRITE_ONCE(homi_ext4_takes_no_lock, true);
+	dput(dentry);
+}
+
 /* One call; -EIO if what was seen is not what the file system counted. */
 static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
 			    struct homi_collector *c)
@@ -95,27 +122,59 @@ static int homi_fiemap_once(struct inode *inode, u64 start, u64 len,
 	int ret;
 
 	c->info = (struct fiemap_extent_info){};
+	c->inode = inode;
+	c->saw_unlocked = false;
 	c->seen = 0;
 	ret = inode->i_op->fiemap(inode, &c->info, start, len);
+	if (c->saw_unlocked)
+		homi_fiemap_saw_unlocked(inode);
 	if (ret)
 		return ret;
 	return c->seen == c->info.fi_extents_mapped ? 0 : -EIO;
 }
 
-static int homi_fiemap_grow(struct homi_collector *c)
+/* Room for @max; the first @keep stay. */
+static int homi_collector_grow(struct homi_collector *c, u32 max, u32 keep)
 {
 	struct homi_raw_extent *more;
 
-	if (c->seen > HOMI_FIEMAP_MAX)
+	if (max > HOMI_FIEMAP_MAX)
 		return -ENOMEM;
-	more = kvmalloc_array(c->seen, sizeof(*more),
+	more = kvmalloc_array(max, sizeof(*more),
 			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!more)
 		return -ENOMEM;
+	memcpy(more, c->extents, keep * sizeof(*more));
 	if (c->extents != c->few)
 		kvfree(c->extents);
 	c->extents = more;
-	c->max = c->seen;
+	c->max = max;
+	return 0;
+}
+
+/**
+ * homi_collector_add - one more, by whoever found it otherwise
+ * @c: begun; @seen is 0 before the first
+ * @raw: behind all that there are; it joins the last one if it goes on there
+ */
+int homi_collector_add(struct homi_collector *c,
+		       const struct homi_raw_extent *raw)
+{
+	struct homi_raw_extent *last = c->seen ? &c->extents[c->seen - 1] : NULL;
+	int ret;
+
+	if (last && last->flags == raw->flags &&
+	    last->logical + last->length == raw->logical &&
+	    last->physical + last->length == raw->physical) {
+		last->length += raw->length;
+		return 0;
+	}
+	if (c->seen == c->max) {
+		ret = homi_collector_grow(c, 2 * c->max, c->seen);
+		if (ret)
+			return ret;
+	}
+	c->extents[c->seen++] = *raw;
 	return 0;
 }
 
@@ -144,12 +203,39 @@ int homi_fiemap(struct homi_collector *c, struct inode *inode, u64 start,
 		if (ret && ret != -EIO)
 			return ret;
 		if (c->seen > c->max) {
-			ret = homi_fiemap_grow(c);
+			ret = homi_collector_grow(c, c->seen, 0);
 			if (ret)
 				return ret;
 		}
 	}
 	return -EIO;
+}
+
+/**
+ * homi_fiemap_may_lock - may i_rwsem of a file of ext4 be held over homi_fiemap()?
+ * @c: begun by this task; what it has is lost
+ * @inode: a file of ext4; the answer is about those with extents
+ * @start: bytes
+ * @len: bytes
+ *
+ * Since 7.2 ext4 takes it itself, which is a deadlock as soon as somebody waits for
+ * it in between. Distributions may do that earlier, so it is looked at: what does
+ * not hold it while it names an extent does not take it. No is no answer for ever,
+ * since somebody else may have held it.
+ */
+bool homi_fiemap_may_lock(struct homi_collector *c, struct inode *inode,
+			  u64 start, u64 len)
+{
+	int try;
+
+	for (try = 0; try < HOMI_LOOK_TRIES; try++) {
+		if (READ_ONCE(homi_ext4_takes_no_lock))
+			return true;
+		if (try)
+			usleep_range(100, 200);
+		homi_fiemap_once(inode, start, len, c);
+	}
+	return READ_ONCE(homi_ext4_takes_no_lock);
 }
 
 /* --- records; plain values only --- */

@@ -499,6 +499,10 @@ int homi_cmd_io_stats(struct homi_call *call)
 		atomic64_read(&sum.by[HOMI_BY_EXTENTS].ios[0]);
 	cmd->out_extents_read_bytes =
 		atomic64_read(&sum.by[HOMI_BY_EXTENTS].bytes[0]);
+	cmd->out_extents_writes =
+		atomic64_read(&sum.by[HOMI_BY_EXTENTS].ios[1]);
+	cmd->out_extents_written_bytes =
+		atomic64_read(&sum.by[HOMI_BY_EXTENTS].bytes[1]);
 	cmd->out_extents_errors = atomic64_read(&sum.by[HOMI_BY_EXTENTS].errors);
 	return 0;
 }

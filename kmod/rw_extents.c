@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * READ of files to memory that need not have pages, a GPU's BAR say: by where the
- * file lies, which an internal EXTENT keeps true, with commands on stock's own queue.
+ * READ and WRITE of files to and from memory that need not have pages, a GPU's BAR
+ * say: by where the file lies, with commands on stock's own queue. An internal EXTENT
+ * keeps that true, or a pin (rw_pin.c) if nobody can have a lease of the file.
  *
- * A READ has entered the EXTENT, which somebody may want back, and the controller,
- * until its last command is over, in whatever context that is; and each command, or
- * writing of zeroes, the MEM, which its exporter may want back. So none of these
- * waits for the process that wanted the READ, and the exporter, for whom memory may
+ * Each has entered the EXTENT, which somebody may want back, or holds the pin, and has
+ * entered the controller, until its last command is over, in whatever context that is;
+ * and each command, or writing of zeroes, the MEM, which its exporter may want back. So none
+ * waits for the process that wanted it, and the exporter, for whom memory may
  * be waiting, for nothing but the controller, to the end of a reset if there is one,
  * since stock holds commands back until then. Long because who enters and who leaves
  * have to be read together.
@@ -23,6 +24,7 @@
 #include "extent.h"
 #include "mem.h"
 #include "rw.h"
+#include "rw_pin.h"
 #include "trace.h"
 
 /*
@@ -62,12 +64,18 @@ struct homi_part {
 };
 
 /**
- * struct homi_direct - a READ on its way
+ * struct homi_direct - a READ or WRITE on its way
  * @cmd: what io_uring waits for
  * @mem: with a reference
  * @file: a FILE, with a reference; NULL if it was named by a descriptor
  * @of: its file; if @file is NULL with a reference
- * @map: entered, and with a reference; if @file is NULL it is this READ's own
+ * @map: entered, and with a reference; if @file is NULL it is this READ's own; NULL
+ *	if there is a @pin
+ * @pin: held, or left; NULL if there is a @map
+ * @table: of the one or the other
+ * @ns: likewise
+ * @queue: likewise
+ * @write: or read
  * @offset: in the file
  * @mem_offset: in @mem
  * @length: bytes, not beyond the end of the file; 0 after an error from the start on
@@ -85,6 +93,11 @@ struct homi_direct {
 	struct homi_object *file;
 	struct file *of;
 	struct homi_extent_obj *map;
+	struct homi_pin *pin;
+	const struct homi_extent_table *table;
+	const struct homi_nvme_ns *ns;
+	struct request_queue *queue;
+	bool write;
 	u64 offset;
 	u64 mem_offset;
 	u32 length;
@@ -105,6 +118,10 @@ static struct kmem_cache *homi_direct_cache;
 static struct kmem_cache *homi_part_cache;
 /* What it does waits for nobody: one controller's is not behind another one's. */
 static struct workqueue_struct *homi_direct_wq;
+/* For what waits for locked pages, and then lets blocks go */
+static struct workqueue_struct *homi_written_wq;
+/* For what waits for a file system, which may wait for who wants blocks */
+static struct workqueue_struct *homi_durable_wq;
 
 static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
 {
@@ -113,17 +130,52 @@ static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
 
 /* --- the end --- */
 
+/* In any context */
+static void homi_direct_fail(struct homi_direct *d, u32 offset, int error)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&d->lock, flags);
+	if (offset < d->bad) {
+		d->bad = offset;
+		d->error = error;
+	}
+	spin_unlock_irqrestore(&d->lock, flags);
+}
+
+/* The file's blocks */
+static void homi_direct_let_go(struct homi_direct *d)
+{
+	if (d->map)
+		homi_extent_leave(d->map);
+	else
+		homi_pin_leave(d->pin);
+}
+
 static void homi_direct_leave(struct homi_direct *d)
 {
 	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
 
-	homi_extent_leave(d->map);
+	/* Whoever waits for commands does not wait for a file system, too. */
 	homi_inflight_leave(&ctrl->inflight, &ctrl->wait);
+	homi_direct_let_go(d);
+}
+
+/* A WRITE has left; @done: bytes that were written */
+static void homi_direct_end_write(struct homi_direct *d, u32 done)
+{
+	int ret = homi_pin_end_write(d->pin, done);
+
+	if (ret)
+		homi_direct_fail(d, 0, ret);
 }
 
 /* Of a file that was named by a descriptor it is this READ's own. */
 static void homi_direct_put_map(struct homi_direct *d)
 {
+	homi_pin_free(d->pin);
+	if (!d->map)
+		return;
 	if (!d->file)
 		homi_object_abort(&d->map->obj);
 	homi_object_put(&d->map->obj);
@@ -153,10 +205,14 @@ static long homi_direct_result(struct homi_direct *d)
 
 	if (!ret && d->error)
 		ret = d->error;
-	homi_rw_count(d->mem->obj.ctx, HOMI_BY_EXTENTS, false, ret);
-	trace_homi_rw_complete(d, false, d->offset, d->length, ret);
-	if (ret > 0)
+	homi_rw_count(d->mem->obj.ctx, HOMI_BY_EXTENTS, d->write, ret);
+	trace_homi_rw_complete(d, d->write, d->offset, d->length, ret);
+	if (ret > 0 && d->write) {
+		fsnotify_modify(d->of);
+	} else if (ret > 0) {
+		file_accessed(d->of);
 		fsnotify_access(d->of);
+	}
 	return ret;
 }
 
@@ -171,19 +227,6 @@ static void homi_direct_finish(struct io_uring_cmd *cmd,
 }
 
 HOMI_URING_TASK_WORK(homi_direct_task_work, homi_direct_finish)
-
-/* In any context */
-static void homi_direct_fail(struct homi_direct *d, u32 offset, int error)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&d->lock, flags);
-	if (offset < d->bad) {
-		d->bad = offset;
-		d->error = error;
-	}
-	spin_unlock_irqrestore(&d->lock, flags);
-}
 
 /*
  * What the last block has behind the end of the file is not data of it. (As with
@@ -210,23 +253,49 @@ static void homi_direct_work(struct work_struct *work)
 	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
 }
 
+/* Waits for a file system, and nobody waits for this but who asked for it. */
+static void homi_durable_work(struct work_struct *work)
+{
+	struct homi_direct *d = container_of(work, struct homi_direct, work);
+
+	homi_direct_end_write(d, min(d->bad, d->length));
+	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
+}
+
+static void homi_written_work(struct work_struct *work)
+{
+	struct homi_direct *d = container_of(work, struct homi_direct, work);
+
+	homi_direct_leave(d);
+	if (homi_pin_is_durable(d->pin)) {
+		INIT_WORK(&d->work, homi_durable_work);
+		queue_work(homi_durable_wq, &d->work);
+		return;
+	}
+	homi_direct_end_write(d, 0);
+	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
+}
+
 /* All of its commands are over; in any context. */
 static void homi_direct_over(struct homi_direct *d)
 {
-	if (d->length != d->blocks) {
-		queue_work(homi_direct_wq, &d->work);
+	if (d->write || d->length != d->blocks) {
+		queue_work(d->write ? homi_written_wq : homi_direct_wq, &d->work);
 		return;
 	}
 	homi_direct_leave(d);
 	io_uring_cmd_complete_in_task(d->cmd, homi_direct_task_work);
 }
 
-/* What a read through the block layer would say */
+/* What a bio would say */
 static int homi_part_error(u16 status)
 {
 	switch (status) {
 	case NVME_SC_SUCCESS:
 		return 0;
+	case NVME_SC_CAP_EXCEEDED:
+		return -ENOSPC;
+	case NVME_SC_WRITE_FAULT:
 	case NVME_SC_READ_ERROR:
 	case NVME_SC_ACCESS_DENIED:
 	case NVME_SC_UNWRITTEN_BLOCK:
@@ -262,6 +331,12 @@ static void homi_part_over(struct homi_part *part, int error)
 		homi_direct_over(d);
 }
 
+/* Somebody wants the file: no command is to be begun any more. */
+static bool homi_direct_is_recalled(struct homi_direct *d)
+{
+	return d->map && homi_inflight_closed(&d->map->inflight);
+}
+
 static void homi_part_work(struct work_struct *work)
 {
 	struct homi_part *part = container_of(to_delayed_work(work),
@@ -272,12 +347,12 @@ static void homi_part_work(struct work_struct *work)
 
 	if (homi_ctrl_is_gone(ctrl))
 		ret = -ENODEV;
-	else if (homi_inflight_closed(&d->map->inflight))
+	else if (homi_direct_is_recalled(d))
 		ret = -EAGAIN;
 	else
-		ret = ctrl->ops->io(d->map->queue, &part->io, false);
+		ret = ctrl->ops->io(d->queue, &part->io, false);
 	/* There is no request just now; or somebody waits for the file. */
-	if (ret == -EAGAIN && !homi_inflight_closed(&d->map->inflight))
+	if (ret == -EAGAIN && !homi_direct_is_recalled(d))
 		queue_delayed_work(homi_direct_wq, &part->work,
 				   msecs_to_jiffies(HOMI_AGAIN_MS));
 	else if (ret)
@@ -305,7 +380,7 @@ static void homi_part_done(struct homi_nvme_io *io, u16 status)
 static u32 homi_part_length(struct homi_direct *d, dma_addr_t dma, u64 len)
 {
 	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
-	u32 page = ctrl->page_size, block = d->map->ns.block_size;
+	u32 page = ctrl->page_size, block = d->ns->block_size;
 	/* As many pages as fit in a list, the first of them not whole */
 	u64 most = (u64)page / sizeof(__le64) * page - (dma & (page - 1));
 
@@ -381,8 +456,8 @@ static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
 	part->direct = d;
 	part->offset = offset;
 	part->length = homi_part_length(d, dma, len);
-	part->io.block_size = d->map->ns.block_size;
-	part->io.metadata_size = d->map->ns.metadata_size;
+	part->io.block_size = d->ns->block_size;
+	part->io.metadata_size = d->ns->metadata_size;
 	part->io.ready = homi_part_ready;
 	part->io.done = homi_part_done;
 	INIT_DELAYED_WORK(&part->work, homi_part_work);
@@ -409,13 +484,13 @@ static int homi_part_begin(struct homi_direct *d, u32 offset, u64 slba, u64 len,
 		return -ENOMEM;
 	part_len = part->length;
 	rw = &part->io.cmd.rw;
-	rw->opcode = nvme_cmd_read;
-	rw->nsid = cpu_to_le32(d->map->ns.nsid);
+	rw->opcode = d->write ? nvme_cmd_write : nvme_cmd_read;
+	rw->nsid = cpu_to_le32(d->ns->nsid);
 	rw->slba = cpu_to_le64(slba);
 	rw->length = cpu_to_le16(part_len / part->io.block_size - 1);
 	/* Before it may be over */
 	atomic_inc(&d->left);
-	ret = homi_direct_ctrl(d)->ops->io(d->map->queue, &part->io, may_wait);
+	ret = homi_direct_ctrl(d)->ops->io(d->queue, &part->io, may_wait);
 	if (!ret)
 		return part_len;
 	homi_part_free(part);
@@ -427,7 +502,7 @@ static int homi_part_begin(struct homi_direct *d, u32 offset, u64 slba, u64 len,
 static const struct homi_extent *homi_direct_record(struct homi_direct *d,
 						    u64 offset)
 {
-	const struct homi_extent_table *table = d->map->table;
+	const struct homi_extent_table *table = d->table;
 	u64 low = 0, high = table->count;
 
 	while (high - low > 1) {
@@ -445,7 +520,7 @@ static const struct homi_extent *homi_direct_record(struct homi_direct *d,
 static int homi_direct_piece(struct homi_direct *d, u32 offset, bool may_wait)
 {
 	const struct homi_extent *r = homi_direct_record(d, d->offset + offset);
-	u32 block = d->map->ns.block_size;
+	u32 block = d->ns->block_size;
 	u64 within = d->offset + offset - r->file_offset;
 	u64 len = min_t(u64, r->blocks * block - within, d->blocks - offset);
 	int ret;
@@ -461,7 +536,7 @@ static int homi_direct_piece(struct homi_direct *d, u32 offset, bool may_wait)
 /* Is it still to go on, where it is long? */
 static int homi_direct_may_go_on(struct homi_direct *d)
 {
-	if (homi_inflight_closed(&d->map->inflight))
+	if (homi_direct_is_recalled(d))
 		return -EAGAIN;
 	if (homi_inflight_closed(&homi_direct_ctrl(d)->inflight))
 		return -ENODEV;
@@ -476,7 +551,7 @@ static bool homi_direct_is_short(struct homi_direct *d)
 	u64 within = d->offset - r->file_offset;
 
 	return !(r->flags & HOMI_EXTENT_HOLE) &&
-	       d->blocks <= r->blocks * d->map->ns.block_size - within &&
+	       d->blocks <= r->blocks * d->ns->block_size - within &&
 	       d->blocks == homi_part_length(d, dma, d->blocks);
 }
 
@@ -488,13 +563,13 @@ static int homi_direct_run(struct homi_direct *d, bool may_wait)
 
 	if (!may_wait && !homi_direct_is_short(d))
 		return -EAGAIN;
-	trace_homi_rw_submit(d, false, d->offset, d->length, 0);
+	trace_homi_rw_submit(d, d->write, d->offset, d->length, 0);
 	for (offset = 0; offset < d->blocks; offset += ret) {
 		ret = offset ? homi_direct_may_go_on(d) : 0;
 		if (!ret)
 			ret = homi_direct_piece(d, offset, may_wait);
 		if (ret == -EAGAIN && !may_wait) {
-			trace_homi_rw_complete(d, false, d->offset, d->length,
+			trace_homi_rw_complete(d, d->write, d->offset, d->length,
 					       ret);
 			return ret;
 		}
@@ -513,19 +588,20 @@ static int homi_direct_run(struct homi_direct *d, bool may_wait)
 static int homi_direct_range(struct homi_direct *d,
 			     const struct homi_uring_rw *rw)
 {
-	const struct homi_extent_table *table = d->map->table;
+	const struct homi_extent_table *table = d->table;
+	u32 length = d->pin ? d->pin->length : rw->length;
 	u64 most = homi_direct_ctrl(d)->max_transfer;
 	u32 mask = table->block_size - 1;
 
 	if (most && most < table->block_size)
 		return -EOPNOTSUPP;
-	if ((rw->file_offset | rw->length) & mask || rw->mem_offset & 3)
+	if ((rw->file_offset | rw->length) & mask)
 		return -EINVAL;
 	d->offset = rw->file_offset;
 	d->mem_offset = rw->mem_offset;
 	d->length = 0;
 	if (d->offset < table->file_size)
-		d->length = min_t(u64, rw->length, table->file_size - d->offset);
+		d->length = min_t(u64, length, table->file_size - d->offset);
 	d->blocks = (d->length + mask) & ~mask;
 	/* The rest of the last block can't be taken away where nobody knows how. */
 	return d->length == d->blocks || homi_mem_may_zero(d->mem) ? 0 :
@@ -548,15 +624,61 @@ static struct homi_extent_obj *homi_direct_map(struct homi_direct *d,
 	return ERR_PTR(-EAGAIN);
 }
 
-/* All that it is to leave, or nothing */
-static int homi_direct_enter(struct homi_direct *d, bool may_wait)
+static int homi_direct_take_map(struct homi_direct *d, bool may_wait)
 {
-	d->map = homi_direct_map(d, may_wait);
-	if (IS_ERR(d->map))
-		return PTR_ERR(d->map);
-	if (homi_inflight_enter(&homi_direct_ctrl(d)->inflight))
-		return 0;
-	homi_extent_leave(d->map);
+	struct homi_extent_obj *map = homi_direct_map(d, may_wait);
+
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	d->map = map;
+	d->table = map->table;
+	d->ns = &map->ns;
+	d->queue = map->queue;
+	return 0;
+}
+
+static int homi_direct_take_pin(struct homi_direct *d,
+				const struct homi_uring_rw *rw, bool may_wait)
+{
+	struct homi_pin *pin;
+
+	if (!may_wait)
+		return -EAGAIN;
+	pin = homi_pin_get(d->mem->obj.ctx, d->of, rw, d->write);
+	if (IS_ERR(pin))
+		return PTR_ERR(pin);
+	d->pin = pin;
+	d->table = pin->table;
+	d->ns = &pin->ns;
+	d->queue = pin->queue;
+	return 0;
+}
+
+/* By a lease, which most that is read has; else what is asked for this range only. */
+static int homi_direct_where(struct homi_direct *d,
+			     const struct homi_uring_rw *rw, bool may_wait)
+{
+	int ret = -EAGAIN;
+
+	if (!d->write && !inode_is_open_for_write(file_inode(d->of)))
+		ret = homi_direct_take_map(d, may_wait);
+	return ret == -EAGAIN ? homi_direct_take_pin(d, rw, may_wait) : ret;
+}
+
+/*
+ * All that it is to leave, or nothing. The controller is entered last: who removes it
+ * waits for commands, but not for a file system that is frozen.
+ */
+static int homi_direct_enter(struct homi_direct *d,
+			     const struct homi_uring_rw *rw, bool may_wait)
+{
+	int ret = homi_direct_where(d, rw, may_wait);
+
+	if (ret || homi_inflight_enter(&homi_direct_ctrl(d)->inflight))
+		return ret;
+	homi_direct_let_go(d);
+	if (d->write)
+		homi_direct_end_write(d, 0);
 	homi_direct_put_map(d);
 	return -ENODEV;
 }
@@ -571,17 +693,20 @@ static int homi_direct_check_mem(struct homi_mem *mem)
 	return ret;
 }
 
-static int homi_direct_check(struct file *file, const struct homi_uring_rw *rw)
+static int homi_direct_check(struct file *file, const struct homi_uring_rw *rw,
+			     bool write)
 {
 	loff_t pos = rw->file_offset;
 
-	if (!(file->f_mode & FMODE_READ))
+	if (!(file->f_mode & (write ? FMODE_WRITE : FMODE_READ)))
 		return -EBADF;
-	return rw_verify_area(READ, file, &pos, rw->length);
+	if (rw->mem_offset & 3)
+		return -EINVAL;
+	return rw_verify_area(write ? WRITE : READ, file, &pos, rw->length);
 }
 
 static struct homi_direct *homi_direct_new(struct homi_mem *mem,
-					   struct io_uring_cmd *cmd)
+					   struct io_uring_cmd *cmd, bool write)
 {
 	struct homi_direct *d = kmem_cache_zalloc(homi_direct_cache,
 						  GFP_KERNEL_ACCOUNT);
@@ -590,21 +715,27 @@ static struct homi_direct *homi_direct_new(struct homi_mem *mem,
 		return NULL;
 	d->cmd = cmd;
 	d->mem = mem;
+	d->write = write;
 	atomic_set(&d->left, 1);
 	spin_lock_init(&d->lock);
-	INIT_WORK(&d->work, homi_direct_work);
+	INIT_WORK(&d->work, write ? homi_written_work : homi_direct_work);
 	return d;
+}
+
+static bool homi_direct_is_empty(const struct homi_direct *d)
+{
+	return !d->write && !i_size_read(file_inode(d->of));
 }
 
 /* Its file is not empty, and there may be something to read. */
 static int homi_direct_begin(struct homi_direct *d,
 			     const struct homi_uring_rw *rw, bool may_wait)
 {
-	int ret = homi_direct_enter(d, may_wait);
+	int ret = homi_direct_enter(d, rw, may_wait);
 
 	if (ret) {
 		/* Emptied just now */
-		if (ret == -EAGAIN && !i_size_read(file_inode(d->of)))
+		if (ret == -EAGAIN && homi_direct_is_empty(d))
 			ret = 0;
 		homi_direct_drop(d);
 		return ret;
@@ -618,16 +749,18 @@ static int homi_direct_begin(struct homi_direct *d,
 			return ret;
 	}
 	homi_direct_leave(d);
+	if (d->write)
+		homi_direct_end_write(d, 0);
 	homi_direct_free(d);
 	return ret;
 }
 
 /**
- * homi_rw_by_extents - READ, by where the file lies
+ * homi_rw_by_extents - READ or WRITE, by where the file lies
  * @mem: with a reference, which this consumes
  * @cmd: io_uring's command
  * @rw: checked as far as both ways are alike
- * @write: nothing but an error
+ * @write: which
  * @may_wait: or -EAGAIN if that would be needed
  *
  * Return: see homi_rw()
@@ -636,17 +769,12 @@ int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
 		       bool may_wait)
 {
-	struct homi_direct *d = NULL;
-	int ret = -ENOMEM;
+	struct homi_direct *d = homi_direct_new(mem, cmd, write);
+	int ret;
 
-	/* Whoever may write to a file may move its blocks, and no lease tells of it. */
-	if (write)
-		ret = -EOPNOTSUPP;
-	else
-		d = homi_direct_new(mem, cmd);
 	if (!d) {
 		homi_object_put(&mem->obj);
-		return ret;
+		return -ENOMEM;
 	}
 	d->of = homi_rw_file(mem->obj.ctx, rw, may_wait, &d->file);
 	if (IS_ERR(d->of)) {
@@ -655,10 +783,10 @@ int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
 		homi_direct_drop(d);
 		return ret;
 	}
-	ret = homi_direct_check(d->of, rw);
+	ret = homi_direct_check(d->of, rw, write);
 	if (ret >= 0)
 		ret = homi_direct_check_mem(mem);
-	if (ret < 0 || !rw->length || !i_size_read(file_inode(d->of))) {
+	if (ret < 0 || !rw->length || homi_direct_is_empty(d)) {
 		homi_direct_drop(d);
 		return min(ret, 0);
 	}
@@ -671,7 +799,11 @@ int homi_rw_extents_init(void)
 	homi_part_cache = KMEM_CACHE(homi_part, SLAB_ACCOUNT);
 	homi_direct_wq = alloc_workqueue("homi_direct",
 					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (homi_direct_cache && homi_part_cache && homi_direct_wq)
+	homi_written_wq = alloc_workqueue("homi_written",
+					  WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	homi_durable_wq = alloc_workqueue("homi_durable", WQ_UNBOUND, 0);
+	if (homi_direct_cache && homi_part_cache && homi_direct_wq &&
+	    homi_written_wq && homi_durable_wq)
 		return 0;
 	homi_rw_extents_exit();
 	return -ENOMEM;
@@ -679,6 +811,10 @@ int homi_rw_extents_init(void)
 
 void homi_rw_extents_exit(void)
 {
+	if (homi_durable_wq)
+		destroy_workqueue(homi_durable_wq);
+	if (homi_written_wq)
+		destroy_workqueue(homi_written_wq);
 	if (homi_direct_wq)
 		destroy_workqueue(homi_direct_wq);
 	kmem_cache_destroy(homi_part_cache);

@@ -1,114 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * READ by where the file lies, to memory that the kernel has no pages of: a BAR, where there
- * is an accelerator, or else user memory, by demand.
+ * READ by where the file lies, of files that nobody has open for writing; see peer.h for the
+ * memory.
  */
 #include <linux/pci_regs.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#define SIZE	(1u << 20)
-
 #include "harness.h"
-#include "exporter.h"
-#include "uring_rw.h"
-
-#define BLOCK	PAGE
-
-static int dmabuf = -1;
-
-/* The controller reaches the accelerator's memory, and this is there. */
-static bool import_bar(void)
-{
-	struct homi_mem_register r;
-
-	if (access("/dev/homi_exporter", F_OK))
-		return false;
-	need_exporter();
-	dmabuf = exporter_export(EXPORTER_BAR | EXPORTER_SCATTERED, 0, SIZE);
-	if (mem_import(t.fd, dmabuf, 0, SIZE, HOMI_MEM_WRITE | HOMI_MEM_BAR, &r)) {
-		close(dmabuf);
-		dmabuf = -1;
-		return false;
-	}
-	t.mem = r.out_mem_id;
-	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
-	ASSERT(mem != MAP_FAILED);
-	return true;
-}
-
-static void begin_peer(const char *dir, unsigned int flags)
-{
-	ASSERT_EQ(0, uring_open(&ring, ENTRIES, IORING_SETUP_SQE128 | flags));
-	t = (struct rw_target){ .fd = homi_open() };
-	copy = new_memory(SIZE);
-	if (!import_bar()) {
-		mem = new_memory(SIZE);
-		ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE, &t.mem, NULL));
-		t.flags = HOMI_RW_BY_EXTENTS;
-	}
-	if (!dir)
-		return;
-	file_create(&file, dir, "peer", SIZE, 1);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
-}
-
-static struct homi_io_stats own_stats(void)
-{
-	struct homi_io_stats stats = { .size = sizeof(stats) };
-
-	ASSERT_EQ(0, homi_call(t.fd, HOMI_IO_STATS, &stats));
-	return stats;
-}
-
-/* A BAR is read in words, not by what string functions do. */
-static void fetch(char *to, const char *from, size_t length)
-{
-	const volatile uint64_t *word = (const volatile uint64_t *)from;
-	size_t i;
-
-	for (i = 0; i < length / 8; i++)
-		((uint64_t *)to)[i] = word[i];
-}
-
-/* One READ, what pread() says of it, and nothing else in the memory is touched. */
-static void check_one(uint64_t at, uint64_t to, uint32_t length)
-{
-	static char got[SIZE];
-	ssize_t want = pread(file.fd, copy, length, at);
-	uint32_t end = 0;
-
-	memset(mem, 0x11, SIZE);
-	ASSERT_EQ(want, rw_do(&ring, &t, false, at, to, length));
-	fetch(got, mem, SIZE);
-	if (want)
-		end = (want + 4095) & ~4095u;
-	ASSERT_SAME(copy, got + to, want);
-	ASSERT(is_filled(got, 0x11, to));
-	/* Of the last block, which may be of 512 bytes, the rest is zero. */
-	if (want % 512)
-		ASSERT(is_filled(got + to + want, 0, 512 - want % 512));
-	if (to + end < SIZE)
-		ASSERT(is_filled(got + to + end, 0x11, SIZE - to - end));
-}
-
-static void check_reads(void)
-{
-	static const uint32_t lengths[] = { 4096, 12288, 65536, 524288, SIZE };
-	uint64_t at;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
-		uint64_t step = SIZE / 4 > lengths[i] ? SIZE / 4 : lengths[i];
-
-		for (at = 0; at + lengths[i] <= SIZE; at += step)
-			check_one(at, SIZE - lengths[i] - at, lengths[i]);
-	}
-	/* An address within a page, as PRP1 may have it */
-	check_one(2 * PAGE, 512, 3 * PAGE);
-	check_one(2 * PAGE, 5 * PAGE + 2048, 64 * PAGE);
-}
+#include "peer.h"
 
 FS_TEST(data)
 {
@@ -130,6 +31,28 @@ FS_TEST(data)
 	file_remove(&file);
 }
 
+/* What a file system never leaves there: data in the file's last block, behind its end */
+static void scribble_behind_end(uint64_t size)
+{
+	uint32_t block = bdev_block_size();
+	uint64_t last = size / block * block, at;
+	struct table table;
+	char *buf;
+	int bdev;
+
+	table_open(&table, t.fd, file.fd, 0, 0);
+	at = table_lookup(&table, last);
+	ASSERT_EQ(0, table_close(&table));
+	ASSERT(at != ~0ull && !posix_memalign((void **)&buf, PAGE, block));
+	bdev = open(bdev_path(), O_RDWR | O_DIRECT);
+	ASSERT(bdev >= 0);
+	ASSERT_EQ(block, pread(bdev, buf, block, at));
+	memset(buf + size % block, 0x77, block - size % block);
+	ASSERT_EQ(block, pwrite(bdev, buf, block, at));
+	close(bdev);
+	free(buf);
+}
+
 /* Holes, what was allocated and never written, many extents, and an end within a block */
 FS_TEST(ends_and_holes)
 {
@@ -142,7 +65,9 @@ FS_TEST(ends_and_holes)
 		ASSERT(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * PAGE, PAGE));
 	ASSERT(!fallocate(fd, FALLOC_FL_ZERO_RANGE, 100 * PAGE, 30 * PAGE));
 	ASSERT(!ftruncate(fd, SIZE - 5000));
+	ASSERT(!fsync(fd));
 	close(fd);
+	scribble_behind_end(SIZE - 5000);
 	check_reads();
 	check_one(SIZE - 2 * PAGE, 0, 8 * PAGE);
 	ASSERT_EQ(0, rw_do(&ring, &t, false, SIZE, 0, PAGE));
@@ -199,21 +124,6 @@ FS_TEST(at_depth_by_workers)
 FS_TEST(at_depth_by_a_polling_thread)
 {
 	check_depth(dir, IORING_SETUP_SQPOLL, 0);
-}
-
-/* How many gave data; the others have to say @other. */
-static unsigned int reap_many(int other)
-{
-	unsigned int i, good = 0;
-
-	for (i = 0; i < ENTRIES; i++) {
-		int res = uring_reap(&ring, NULL);
-
-		good += res == PIECE;
-		if (res != PIECE)
-			ASSERT_EQ(other, res);
-	}
-	return good;
 }
 
 /* Schedulers expect a bio of what they are given, and there is none. */
@@ -307,7 +217,35 @@ FS_TEST_TIMEOUT(given_to_who_writes, 120)
 		check_one(0, 0, SIZE);
 	}
 	printf("# %u reads, %u refused\n", good, refused);
-	ASSERT(good && refused);
+	ASSERT(good);
+	/* Beside him too, where that can be done; of XFS not what he punches a hole into. */
+	if (is_ext4(dir) && goes_beside())
+		ASSERT_EQ(0, refused);
+	else
+		ASSERT(refused);
+	file_remove(&file);
+}
+
+/* Who opens it has it when the last command that reads it is over, and not before. */
+FS_TEST(waited_for)
+{
+	struct __kernel_timespec second = { .tv_sec = 1 };
+	struct io_uring_cqe *cqe;
+	struct waiter waiter;
+
+	begin_peer(dir, 0);
+	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
+	if (!drive_throttle(20))
+		SKIP("no QEMU whose drive can be held up");
+	nap_ms(10);
+	post_many(false);
+	waiter_start(&waiter, act_open_write, file.path);
+	ASSERT_EQ(0, waiter_end(&waiter, 40000, NULL));
+	/* They are over, and have to be told of only; the drive is as slow as before. */
+	io_uring_wait_cqes(&ring, &cqe, ENTRIES, &second, NULL);
+	ASSERT_EQ(ENTRIES, io_uring_cq_ready(&ring));
+	drive_throttle(0);
+	ASSERT_EQ(ENTRIES, reap_many(0));
 	file_remove(&file);
 }
 
@@ -377,25 +315,6 @@ FS_TEST_TIMEOUT(never_of_another_file, 120)
 		check_one(0, 0, SIZE);
 	}
 	ASSERT(good);
-	file_remove(&file);
-}
-
-/* While somebody has it open for writing there is no way to know; and then there is. */
-FS_TEST(open_for_writing)
-{
-	int fd;
-
-	begin_peer(dir, 0);
-	fd = open(file.path, O_RDWR);
-	ASSERT_EQ(-EAGAIN, rw_do(&ring, &t, false, 0, 0, PAGE));
-	close(fd);
-	check_one(0, 0, SIZE);
-	/* By the FILE itself */
-	fd = open(file.path, O_RDWR);
-	ASSERT_EQ(0, destroy(t.fd, t.file));
-	ASSERT_EQ(0, file_register(t.fd, fd, (uint32_t *)&t.file, NULL));
-	ASSERT_EQ(-EAGAIN, rw_do(&ring, &t, false, 0, 0, PAGE));
-	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, true, 0, 0, PAGE));
 	file_remove(&file);
 }
 
@@ -514,6 +433,7 @@ FS_TEST(stopped_in_flight)
 FS_TEST(taken_back)
 {
 	struct exporter_take take;
+	static char got[SIZE];
 	unsigned int good;
 
 	begin_peer(dir, 0);
@@ -523,11 +443,15 @@ FS_TEST(taken_back)
 	drive_throttle(300);
 	post_many(false);
 	take = exporter_take(dmabuf, 0, 20000);
+	/* It is the exporter's again. */
+	memset(mem, 0x33, SIZE);
 	drive_throttle(0);
 	ASSERT(take.out_waited_ms != ~0u);
 	ASSERT(take.out_pending);
 	ASSERT_EQ(0, take.out_left);
 	good = reap_many(-ESTALE);
+	fetch(got, mem, SIZE);
+	ASSERT(is_filled(got, 0x33, SIZE));
 	printf("# %u were under way, for %u ms\n", good, take.out_waited_ms);
 	ASSERT(good);
 	ASSERT_EQ(-ESTALE, rw_do(&ring, &t, false, 0, 0, PAGE));
@@ -556,7 +480,8 @@ FS_TEST(refused)
 	expect_refused(-EINVAL, 0, 2, PAGE);
 	expect_refused(-EINVAL, 0, SIZE, PAGE);
 	expect_refused(-EINVAL, 0, SIZE - PAGE, 2 * PAGE);
-	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, true, 0, 0, PAGE));
+	/* The file is open for reading. */
+	ASSERT_EQ(-EBADF, rw_do(&ring, &t, true, 0, 0, PAGE));
 	other = t;
 	va = new_memory(SIZE);
 	/* Of pages only there are no addresses, and of addresses only no pages. */

@@ -182,7 +182,7 @@ LAYOUT(homi_io_stats, out_fs_errors, 40);
 LAYOUT(homi_io_stats, out_extents_reads, 48);
 LAYOUT(homi_io_stats, out_extents_read_bytes, 56);
 LAYOUT(homi_io_stats, out_extents_errors, 64);
-LENGTH(homi_io_stats, 72);
+LENGTH(homi_io_stats, 88);
 LAYOUT(homi_uring_call, __reserved, 8);
 LENGTH(homi_uring_call, 16);
 LAYOUT(homi_uring_rw, file, 4);

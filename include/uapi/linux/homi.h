@@ -1077,18 +1077,21 @@ enum {
  * reset goes by unseen. A MEM may be destroyed meanwhile; its pages stay pinned as
  * long.
  *
- * With a dma-buf, or with HOMI_RW_BY_EXTENTS, homi reads the file's blocks by commands
- * of its own on the kernel's queues. READ only, and only while nobody has the file open
- * for writing: who opens it waits for the commands that are on their way, and from then
- * on this is EAGAIN. Holes, and the last block behind the end of the file, are zeroes.
- * What EXTENT_RESOLVE refuses of files is EOPNOTSUPP here; it need not be the caller's.
- * @file_offset and @length are multiples of the namespace's block size, @mem_offset of 4
- * (EINVAL). A MEM is busy (EBUSY) while a command uses it; ESTALE: its exporter wants
- * it back. Resets are not seen either, but the block layer's cgroups and schedulers do
- * not see these commands.
+ * With a dma-buf, or with HOMI_RW_BY_EXTENTS, homi reads and writes the file's blocks by
+ * commands of its own on the kernel's queues. Who opens the file for writing, or moves
+ * its blocks, waits for those that are on their way. Holes, and the last block behind
+ * the end of the file, are read as zeroes; a WRITE is to blocks that the file has
+ * already, written and its own alone, within its size (EOPNOTSUPP otherwise). While
+ * anybody has the file open for writing (who WRITEs does) this is not possible with each
+ * file system and kernel: READ is EAGAIN then, WRITE EOPNOTSUPP, and a READ of XFS also
+ * where there is no plain block. What EXTENT_RESOLVE refuses of files is EOPNOTSUPP here;
+ * it need not be the caller's. @file_offset and @length are multiples of the namespace's
+ * block size, @mem_offset of 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it;
+ * ESTALE: its exporter wants it back. Resets are not seen either, but the block
+ * layer's cgroups and schedulers do not see these commands.
  *
  * EBADF: not open for that; ENOENT: no such FILE or MEM; EFAULT: READ to a MEM without
- * HOMI_MEM_WRITE; EINVAL: not within the MEM; EOPNOTSUPP: WRITE from a dma-buf, a
+ * HOMI_MEM_WRITE; EINVAL: not within the MEM; EOPNOTSUPP: also a
  * MEM of pages only with HOMI_RW_BY_EXTENTS, a dma-buf with HOMI_RW_BY_FS, or with
  * HOMI_RW_FD the file is not on this controller, in which case FILE_REGISTER tells why;
  * ENODEV: the controller is gone. Not with IORING_SETUP_IOPOLL before 7.0 (EOPNOTSUPP).
@@ -1123,7 +1126,9 @@ enum {
  * @out_fs_errors: READs and WRITEs that they did nothing of
  * @out_extents_reads: READs by the file's blocks, or the part before an error
  * @out_extents_read_bytes: bytes of these
- * @out_extents_errors: READs by the file's blocks of which nothing was read
+ * @out_extents_errors: READs and WRITEs by the file's blocks that did nothing
+ * @out_extents_writes: WRITEs by the file's blocks, or the part before an error
+ * @out_extents_written_bytes: bytes of these
  *
  * Not of what raw queues do, of which the kernel sees nothing, nor of what was
  * refused before a file system was asked. Needs no privilege.
@@ -1139,6 +1144,8 @@ struct homi_io_stats {
 	__aligned_u64 out_extents_reads;
 	__aligned_u64 out_extents_read_bytes;
 	__aligned_u64 out_extents_errors;
+	__aligned_u64 out_extents_writes;
+	__aligned_u64 out_extents_written_bytes;
 };
 
 #define HOMI_IO_STATS _IO(HOMI_TYPE, HOMI_CMD_IO_STATS)
