@@ -469,6 +469,10 @@ static int homi_ctrl_read_caps(struct homi_ctrl *ctrl)
 	if (!ret && id->mdts)
 		ctrl->max_transfer = 1ULL << min_t(u32, 63, id->mdts +
 			HOMI_PAGE_SHIFT_MIN + NVME_CAP_MPSMIN(ctrl->cap));
+	/* Bits 1:0: with data of any alignment, or of dwords, which is all there is */
+	if (!ret)
+		ctrl->takes_sgl = homi_nvme_takes_sgl() &&
+				  le32_to_cpu(id->sgls) & 3;
 	kfree(id);
 	return ret > 0 ? -EIO : ret;
 }

@@ -115,6 +115,7 @@ struct homi_io_counts {
  * @stride: bytes from one doorbell to the next
  * @page_size: CC.MPS in bytes
  * @max_transfer: MDTS in bytes, 0 for none
+ * @takes_sgl: of I/O commands that stock sends
  * @max_depth: CAP.MQES + 1
  * @reason: enum homi_reason why this controller never lends; fixed at attach
  * @reserve_lock: see above
@@ -171,6 +172,7 @@ struct homi_ctrl {
 	u32 stride;
 	u32 page_size;
 	u64 max_transfer;
+	bool takes_sgl;
 	u32 max_depth;
 	u32 reason;
 	struct mutex reserve_lock;	/* see "Locks" */

@@ -34,6 +34,7 @@ static struct {
 	int req_flags;
 	int req_status;
 	int req_result;
+	int req_cmd;
 	int ns_disk;
 	int ns_head;
 	int ns_ms;
@@ -57,7 +58,7 @@ int homi_nvme_load_layout(void)
 {
 	/* The first CORE_MUST have to be there. */
 	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
-	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK, ADMIN_Q };
+	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK, ADMIN_Q, CMD };
 	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST,
 	       DBS_DMA = PCI_MUST, EIS_DMA };
 	struct homi_btf_query core[] = {
@@ -71,6 +72,7 @@ int homi_nvme_load_layout(void)
 		[HEAD_MS] = { "nvme_ns_head", "ms" },
 		[HEAD_DISK] = { "nvme_ns_head", "disk" },
 		[ADMIN_Q] = { "nvme_ctrl", "admin_q" },
+		[CMD] = { "nvme_request", "cmd" },
 	};
 	struct homi_btf_query pci[] = {
 		[CTRL] = { "nvme_dev", "ctrl" },
@@ -109,6 +111,8 @@ int homi_nvme_load_layout(void)
 	layout.req_flags = core[FLAGS].offset;
 	layout.req_status = core[STATUS].offset;
 	layout.req_result = core[RESULT].offset;
+	layout.req_cmd = core[CMD].size == sizeof(void *) ?
+			 core[CMD].offset : -1;
 	layout.ns_disk = core[DISK].offset;
 	layout.ns_head = core[HEAD].offset;
 	layout.ns_ms = core[NS_MS].offset;
@@ -673,6 +677,25 @@ static bool homi_ns_fits(struct request_queue *q, const struct homi_nvme_io *io)
 	       homi_ns_metadata(q->queuedata) == io->metadata_size;
 }
 
+/* What stock sends; see homi_nvme_takes_sgl(). */
+static struct nvme_command *homi_io_cmd(struct request *req)
+{
+	void *pdu = blk_mq_rq_to_pdu(req);
+
+	return *(struct nvme_command **)(pdu + layout.req_cmd);
+}
+
+/**
+ * homi_nvme_takes_sgl - can a command of ours have an SGL?
+ *
+ * nvme_init_request() takes the flag for that away, so it has to be set again where
+ * stock keeps the command.
+ */
+bool homi_nvme_takes_sgl(void)
+{
+	return layout_known && layout.req_cmd >= 0;
+}
+
 /*
  * Nothing that it is about is held while this waits for a request. Who has one keeps
  * the queue from being frozen, so from here on stock's idea of the format stays: a
@@ -699,6 +722,8 @@ static int homi_stock_io(struct request_queue *q, struct homi_nvme_io *io,
 	}
 	nvme_init_request(req, &io->cmd);
 	req->cmd_flags &= ~REQ_FAILFAST_DRIVER;
+	if (io->sgl)
+		homi_io_cmd(req)->common.flags |= NVME_CMD_SGL_METABUF;
 	req->end_io = homi_io_end_io;
 	req->end_io_data = io;
 	blk_execute_rq_nowait(req, HOMI_AT_HEAD);

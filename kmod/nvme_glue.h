@@ -56,16 +56,18 @@ struct homi_nvme_ns {
 
 /**
  * struct homi_nvme_io - one I/O command on a queue of stock's
- * @cmd: carries its own PRPs
+ * @cmd: carries its own PRPs or SGL
+ * @sgl: an SGL, which only homi_nvme_takes_sgl() allows
  * @block_size: bytes; of what @cmd counts in
  * @metadata_size: bytes that go with each, as far as @cmd knows
- * @ready: it is going to be sent now: put its PRPs in, or say no by an error. Must
+ * @ready: it is going to be sent now: put the addresses in, or say no by an error. Must
  *	not sleep.
  * @done: after that, the command is over, with an NVMe status. Called once, in any
  *	context; it may free this.
  */
 struct homi_nvme_io {
 	struct nvme_command cmd;
+	bool sgl;
 	u32 block_size;
 	u32 metadata_size;
 	int (*ready)(struct homi_nvme_io *io);
@@ -156,6 +158,7 @@ bool homi_nvme_is_live(struct homi_nvme *nvme);
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev);
 void homi_nvme_detach(struct homi_nvme *nvme);
 int homi_nvme_load_layout(void);
+bool homi_nvme_takes_sgl(void);
 
 /* Exported by nvme-core, declared in a header that is not installed. */
 struct nvme_ctrl;

@@ -421,25 +421,52 @@ static void homi_part_prps(struct homi_part *part)
 	}
 }
 
+/* One descriptor; NVM Express Base Specification, "SGL Data Block descriptor" */
+static void homi_part_sgl(struct homi_part *part)
+{
+	struct homi_direct *d = part->direct;
+	struct nvme_sgl_desc *sgl = &part->io.cmd.rw.dptr.sgl;
+
+	sgl->addr = cpu_to_le64(homi_mem_dma(d->mem,
+					     d->mem_offset + part->offset));
+	sgl->length = cpu_to_le32(part->length);
+	sgl->type = NVME_SGL_FMT_DATA_DESC << 4;
+}
+
 /* Stock has a request for it: from here to the end of the command it uses the MEM. */
 static int homi_part_ready(struct homi_nvme_io *io)
 {
 	struct homi_part *part = container_of(io, struct homi_part, io);
 	int ret = homi_mem_enter(part->direct->mem);
 
-	if (!ret)
+	if (ret)
+		return ret;
+	if (io->sgl)
+		homi_part_sgl(part);
+	else
 		homi_part_prps(part);
-	return ret;
+	return 0;
 }
 
-/* More pages than the first one and PRP2 want one. */
+/*
+ * More pages than the first one and PRP2 want one, unless they are one piece for the
+ * controller.
+ */
 static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 {
-	u32 page = homi_direct_ctrl(part->direct)->page_size;
+	struct homi_direct *d = part->direct;
+	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
+	u32 page = ctrl->page_size;
 	u32 pages = DIV_ROUND_UP((dma & (page - 1)) + part->length, page);
+	u64 addr;
 
+	if (pages <= 2)
+		return false;
+	part->io.sgl = ctrl->takes_sgl &&
+		       !homi_mem_find(d->mem, d->mem_offset + part->offset,
+				      part->length, &addr);
 	part->is_short = (pages - 1) * sizeof(*part->list) <= HOMI_SHORT_LIST;
-	return pages > 2;
+	return !part->io.sgl;
 }
 
 static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
