@@ -13,6 +13,8 @@
 
 #include <linux/capability.h>
 
+#include <homi/uring.h>
+
 #include "cli.h"
 
 enum verdict {
@@ -198,6 +200,27 @@ static void ask_leases(struct answer *a)
 		set(a, OK, "", "on");
 }
 
+/* Never a NO: raw queues do without. */
+static void ask_io_uring(struct answer *a)
+{
+	static const char use[] = "use raw queues, or \"homi read\", which has one";
+	int ret = homi_uring_probe();
+
+	if (ret == HOMI_URING_DMABUF_YES)
+		set(a, OK, "", "dma-bufs: files by homi, raw block devices by the kernel's own registration");
+	else if (ret == HOMI_URING_DMABUF_OFF)
+		set(a, OK, "", "dma-bufs by homi; this kernel was built without its own registration");
+	else if (ret == HOMI_URING_DMABUF_NONE)
+		set(a, OK, "", "dma-bufs by homi; this kernel has no registration of its own");
+	else if (ret == -ENOSYS)
+		set(a, WARN, use, "this kernel has none: no READ and WRITE");
+	else if (ret == -EPERM)
+		set(a, WARN, "sysctl kernel.io_uring_disabled=0, or =1 and be in kernel.io_uring_group",
+		    "not for you: no READ and WRITE");
+	else
+		set(a, WARN, "", "not known: %s", strerror(-ret));
+}
+
 /* --- the caller --- */
 
 static bool capable(unsigned int cap)
@@ -357,6 +380,7 @@ static const struct question questions[] = {
 	{ "kprobes", ask_kprobes },
 	{ "lockdown", ask_lockdown },
 	{ "fs.leases-enable", ask_leases },
+	{ "io_uring", ask_io_uring },
 	{ "CAP_SYS_RAWIO", ask_rawio },
 	{ "CAP_LEASE", ask_lease_right },
 	{ "RLIMIT_MEMLOCK", ask_memlock },

@@ -326,6 +326,23 @@ reserve_takes_and_gives() {
 	check "then there is none" [ "$(info queues_spare)" = 0 ]
 }
 
+# io_uring_says VERDICT TEXT: that line of "homi check"; its status is about other things
+io_uring_says() {
+	"$homi" check -o json >"$tmp/out" 2>"$tmp/err" || true
+	json "[.checks[] | select(.check == \"io_uring\")] | length == 1 and .[0].verdict == \"$1\" and
+		(.[0].text | contains(\"$2\"))"
+}
+# From 6.6 on it can be switched off, for root too.
+io_uring_off() {
+	local status
+
+	echo 2 >/proc/sys/kernel/io_uring_disabled || return 1
+	io_uring_says WARN "not for you"
+	status=$?
+	echo 0 >/proc/sys/kernel/io_uring_disabled || return 1
+	return $status
+}
+
 queue_lent() { [ "$(info queues_lent)" != 0 ]; }
 # Revoked under a reader, who ends with status 5 or is through before.
 revoked() {
@@ -350,6 +367,14 @@ check "unknown command: status 2" gives 2 frobnicate
 check "unknown option: status 2" gives 2 read --frobnicate x
 check "option of another command: status 2" gives 2 list --depth 3
 check "a number out of range: status 2" gives 2 read --depth 70000 x
+# So it is on all kernels of the matrix.
+check "check: no dma-bufs of io_uring's own" io_uring_says OK "this kernel has no registration of its own"
+if [ -e /proc/sys/kernel/io_uring_disabled ]; then
+	check "check: io_uring is off" io_uring_off
+	check "check: io_uring is on again" io_uring_says OK "dma-bufs by homi"
+else
+	skip "check: io_uring is off" "this kernel can't switch it off"
+fi
 make_files "$HOMI_EXT4"
 make_files "$HOMI_XFS"
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
