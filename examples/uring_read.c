@@ -11,14 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <homi/uring.h>
+
+#include "read_dir.h"
 
 #define STEP		(128u << 10)
 #define DEPTH_MAX	1024u
@@ -56,21 +56,6 @@ static void die(const char *what, int err)
 {
 	fprintf(stderr, "uring_read: %s: %s\n", what, strerror(err < 0 ? -err : err));
 	exit(1);
-}
-
-/* FNV-1a over words, the last one filled up by zeroes, begun with where they are */
-static uint64_t sum_of(const void *data, uint32_t length, uint64_t offset)
-{
-	uint64_t sum = 0xcbf29ce484222325ull ^ offset, word;
-	uint32_t i;
-
-	for (i = 0; i < length; i += sizeof(word)) {
-		word = 0;
-		memcpy(&word, (const char *)data + i,
-		       length - i < sizeof(word) ? length - i : sizeof(word));
-		sum = (sum ^ word) * 0x100000001b3ull;
-	}
-	return sum;
 }
 
 static void add_file(DIR *d, const char *dir, const char *name)
@@ -161,18 +146,6 @@ static void post(struct source *s, uint64_t offset)
 	io_uring_sqe_set_data(sqe, p);
 }
 
-static void show_progress(void)
-{
-	static int shown = -1;
-	int now = r.total ? r.done * 50 / r.total : 50;
-
-	if (now == shown || !isatty(2))
-		return;
-	shown = now;
-	fprintf(stderr, "\r[%-50.*s] %3d %%", now,
-		"##################################################", 2 * now);
-}
-
 static void take(void)
 {
 	struct io_uring_cqe *cqe;
@@ -194,7 +167,8 @@ static void take(void)
 		r.spare[r.spares++] = p->place;
 		io_uring_cqe_seen(&r.ring, cqe);
 	}
-	show_progress();
+	if (isatty(2))
+		show_progress(r.done, r.total);
 }
 
 static uint64_t sum_by_pread(const struct source *s)

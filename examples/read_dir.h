@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef EXAMPLES_READ_DIR_H
+#define EXAMPLES_READ_DIR_H
+
+/* What uring_read and dmabuf_read have in common: a sum over pieces, and a bar */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* FNV-1a over words, the last one filled up by zeroes, begun with where they are */
+static inline uint64_t sum_of(const void *data, uint32_t length, uint64_t offset)
+{
+	uint64_t sum = 0xcbf29ce484222325ull ^ offset, word;
+	uint32_t i;
+
+	for (i = 0; i < length; i += sizeof(word)) {
+		word = 0;
+		memcpy(&word, (const char *)data + i,
+		       length - i < sizeof(word) ? length - i : sizeof(word));
+		sum = (sum ^ word) * 0x100000001b3ull;
+	}
+	return sum;
+}
+
+/* On stderr, when there is something new to be seen; the caller ends the line. */
+static inline void show_progress(uint64_t done, uint64_t total)
+{
+	static int shown = -1;
+	int now = total ? (int)(done * 50 / total) : 50;
+
+	if (now == shown)
+		return;
+	shown = now;
+	fprintf(stderr, "\r[%-50.*s] %3d %%", now,
+		"##################################################", 2 * now);
+}
+
+#endif /* EXAMPLES_READ_DIR_H */
