@@ -21,6 +21,8 @@
 #define HOMI_DIR	"/dev/homi"
 #define SECTOR		512ull
 #define UDMABUF		"/dev/udmabuf"
+#define NAP_MS		20u
+#define RESET_MS	90000u	/* for the controller to come back */
 
 static int read_text(const char *path, char *text, size_t len)
 {
@@ -69,7 +71,7 @@ static int find_disk(dev_t dev, unsigned int *major, unsigned int *minor, uint64
 	return ret;
 }
 
-static int find_ns(const struct homi_dev *dev, unsigned int major, unsigned int minor,
+static int walk_ns(const struct homi_dev *dev, unsigned int major, unsigned int minor,
 		   struct homi_ns_info *ns)
 {
 	uint32_t nsid = 1;
@@ -82,6 +84,18 @@ static int find_ns(const struct homi_dev *dev, unsigned int major, unsigned int 
 			return -ENOENT;
 		nsid = ns->out_nsid + 1;
 	}
+	return ret;
+}
+
+/* A controller that resets is waited for. */
+static int find_ns(const struct homi_dev *dev, unsigned int major, unsigned int minor,
+		   struct homi_ns_info *ns)
+{
+	unsigned int left = RESET_MS / NAP_MS;
+	int ret;
+
+	while ((ret = walk_ns(dev, major, minor, ns)) == -EAGAIN && left--)
+		usleep(NAP_MS * 1000);
 	return ret;
 }
 
@@ -173,14 +187,18 @@ int place_find_blocks(struct thread_data *td, struct engine *e, const struct fio
 {
 	unsigned int major, minor;
 	struct stat st;
+	int ret;
 
 	if (fstat(f->fd, &st) || !S_ISBLK(st.st_mode))
 		return engine_fails(td, -ENOTBLK, "%s: homi_mode=raw wants a namespace or a partition; files want homi_mode=uring",
 				    f->file_name);
-	if (find_disk(st.st_rdev, &major, &minor, &t->start, &t->length) ||
-	    find_ns(&e->dev, major, minor, &t->ns))
-		return engine_fails(td, -ENODEV, "%s: no namespace of this job's controller, nor a partition of one",
-				    f->file_name);
+	ret = find_disk(st.st_rdev, &major, &minor, &t->start, &t->length);
+	if (ret)
+		return engine_fails(td, ret, "%s: not in sysfs: %s", f->file_name, strerror(-ret));
+	ret = find_ns(&e->dev, major, minor, &t->ns);
+	if (ret)
+		return engine_fails(td, ret, "%s: no namespace of this job's controller, nor a partition of one: %s",
+				    f->file_name, strerror(-ret));
 	if (t->ns.out_metadata_size || (t->ns.out_features & HOMI_NS_ZONED))
 		return engine_fails(td, -EOPNOTSUPP, "%s: zoned, or with metadata", f->file_name);
 	if (t->start % t->ns.out_block_size || t->length % t->ns.out_block_size ||
