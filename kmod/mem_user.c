@@ -153,8 +153,9 @@ static int homi_mem_user_fill(struct homi_mem_user *user, struct device *dev,
 {
 	int ret;
 
+	/* How many there are to be is the caller's word: no cause for complaint. */
 	user->pages = kvmalloc_array(user->nr_pages, sizeof(*user->pages),
-				     GFP_KERNEL_ACCOUNT);
+				     GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!user->pages)
 		return -ENOMEM;
 	ret = homi_mem_user_pin(user, addr);
