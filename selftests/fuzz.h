@@ -118,7 +118,8 @@ struct fuzz {
 	uint64_t hash;
 	struct fuzz_counts *counts;
 	const char *pci;
-	const struct fuzz_paths *paths;	/* NULL: no files on this controller */
+	const struct fuzz_paths *paths;
+	bool foreign;			/* they are on another controller */
 	bool nobody;			/* but for opening the device */
 	bool child;			/* of a process that goes on itself */
 	struct fuzz_ctx ctx[FUZZ_CTXS];

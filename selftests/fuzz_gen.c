@@ -115,11 +115,11 @@ static void good_set(struct fuzz *f, struct fuzz_call *c)
 	cmd->count = 1 + rnd(f, 3);
 	cmd->names = (uintptr_t)f->names;
 	if (!f->dry)
-		at = sprintf(f->names, "%s", f->paths ? base_name(f->paths->still) : "still") + 1;
-	if (cmd->count > 1)
+		at = sprintf(f->names, "%s", base_name(f->paths->still)) + 1;
+	if (!f->dry && cmd->count > 1)
 		at += sprintf(f->names + at, "not there") + 1;
-	if (cmd->count > 2)
-		at += sprintf(f->names + at, "%s", f->paths ? base_name(f->paths->data) : ".") + 1;
+	if (!f->dry && cmd->count > 2)
+		at += sprintf(f->names + at, "%s", base_name(f->paths->data)) + 1;
 	cmd->names_length = f->dry ? 16 : at;
 }
 
