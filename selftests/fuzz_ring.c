@@ -266,7 +266,8 @@ static void bend_sqe(struct fuzz *f, struct io_uring_sqe *sqe)
 	}
 }
 
-static void put_payload(struct fuzz *f, struct fuzz_ring *r, struct io_uring_sqe *sqe, struct slot *s)
+static void put_payload(struct fuzz *f, struct fuzz_ring *r, struct io_uring_sqe *sqe,
+			struct slot *s)
 {
 	struct fuzz_call *c = &s->call;
 	struct homi_uring_call call = { 0 };

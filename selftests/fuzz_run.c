@@ -388,8 +388,11 @@ static uint64_t generation_of(struct fuzz *f, const struct fuzz_ctx *ctx)
 		     ctx->extent.out_mmap_offset);
 	if (table == MAP_FAILED)
 		return 0;
-	/* Of an extent that is destroyed meanwhile it is SIGBUS: nobody does that here. */
-	generation = *(volatile const __u64 *)&table->generation;
+	/* By a call, since a child, or a command on its way, may destroy it: that is SIGBUS. */
+	if (pwrite(f->fds[FUZZ_FD_MEMFD], &table->generation, sizeof(generation), 0) !=
+	    sizeof(generation) ||
+	    pread(f->fds[FUZZ_FD_MEMFD], &generation, sizeof(generation), 0) != sizeof(generation))
+		generation = 0;
 	munmap((void *)table, ctx->extent.out_mmap_length);
 	return generation;
 }
