@@ -198,7 +198,7 @@ static void do_truncate_path(void)
 }
 
 /* Another file gets this one's name, and its blocks after that. */
-static void do_replace(void)
+void churn_replace(void)
 {
 	const char *data = churn_data();
 	size_t size = 1 + some_offset();
@@ -244,7 +244,7 @@ void churn_change(void)
 		do_truncate_path();
 		break;
 	case 1:
-		do_replace();
+		churn_replace();
 		break;
 	case 2:
 		do_rewrite();

@@ -30,6 +30,8 @@ void churn_begin(const char *dir);
 void churn_end(void);
 /* Any change, by path or by descriptors, which are closed again */
 void churn_change(void);
+/* A new file has its name, all of it random content. */
+void churn_replace(void);
 /* One by a descriptor that is open for both */
 void churn_by_descriptor(int file);
 int churn_open(int flags);

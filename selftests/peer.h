@@ -158,4 +158,29 @@ static inline unsigned int reap_many(int other)
 	return good;
 }
 
+/* What the file has, for a test that writes to it */
+static char model[SIZE];
+
+/* A FILE by a descriptor that can write */
+static inline void begin_anyway(const char *dir, unsigned int flags)
+{
+	begin_peer(dir, flags);
+	ASSERT_EQ(0, destroy(t.fd, t.file));
+	file_reopen(&file, O_RDWR);
+	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	ASSERT_EQ(SIZE, pread(file.fd, model, SIZE, 0));
+}
+
+/* Where it can't be had, this is seen and the end. */
+static inline void begin_beside(const char *dir, unsigned int flags)
+{
+	begin_anyway(dir, flags);
+	if (goes_beside())
+		return;
+	ASSERT_EQ(-EAGAIN, rw_do(&ring, &t, false, 0, 0, PAGE));
+	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, true, 0, 0, PAGE));
+	file_remove(&file);
+	SKIP("this kernel's file system can't say where a file lies beside who writes to it");
+}
+
 #endif

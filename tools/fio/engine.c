@@ -106,8 +106,6 @@ static int check_options(struct thread_data *td, const struct engine_options *o)
 {
 	if (o->mode == MODE_RAW && o->way != WAY_AUTO)
 		return engine_fails(td, -EINVAL, "homi_way is about files: leave it out with homi_mode=raw");
-	if (o->way == WAY_BY_EXTENTS && writes(td))
-		return engine_fails(td, -EOPNOTSUPP, "homi_way=by_extents only reads, and only while nobody writes: write in a job of its own");
 	if (o->way == WAY_BY_FS && o->dmabuf)
 		return engine_fails(td, -EOPNOTSUPP, "homi_way=by_fs can't use a dma-buf, which has no pages: leave one of them out");
 	if (td->o.sync_file_range && o->mode == MODE_RAW)
@@ -264,9 +262,9 @@ static char *engine_errdetails(struct io_u *io_u)
 		return asprintf(&text, "homi: NVMe status %#x", t->status) < 0 ? NULL : text;
 	}
 	if (io_u->error == EAGAIN)
-		return strdup("homi: by extents a file is read only while nobody has it open for writing: see fuser -v");
+		return strdup("homi: by extents this kernel does not read the file, or a part of it without blocks, while somebody has it open for writing: see fuser -v");
 	if (io_u->error == EOPNOTSUPP && io_u->ddir == DDIR_WRITE)
-		return strdup("homi: nothing is written to files from a dma-buf: leave homi_dmabuf out");
+		return strdup("homi: by extents a file is written where it has blocks already, and not on this kernel and file system perhaps: lay it out first, or leave homi_dmabuf out");
 	if (io_u->error == EOPNOTSUPP)
 		return strdup("homi: the file's data are not in plain blocks, or its holes can't be filled in; homi_way=by_fs may do");
 	return strdup("homi: by io_uring; offset and bs have to be as direct I/O wants them");

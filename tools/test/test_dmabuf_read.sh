@@ -45,15 +45,22 @@ reads_dirty() {
 	reads "$1"
 }
 
-# All but the one, whatever is on its way of others
-names_writer() {
+# Later kernels' file systems can't say where it lies then: all but the one, whatever is on
+# its way of others
+beside_writer() {
 	local status
 
 	exec 9>>"$1/file17"
-	! runs "$1"
+	runs "$1"
 	status=$?
 	exec 9>&-
-	[ $status = 0 ] && said "^dmabuf_read: $1/file17: somebody has the file open for writing$" &&
+	case $(uname -r) in
+	[1-6].*)
+		[ $status = 0 ] && said "^21 files, .*: as pread gives them$"
+		return
+		;;
+	esac
+	[ $status != 0 ] && said "^dmabuf_read: $1/file17: somebody has the file open for writing$" &&
 		said "^21 files, .*: 1 not read, or wrong$" && [ "$(wc -l <"$O/err")" = 1 ]
 }
 
@@ -93,8 +100,8 @@ for memory in heap accelerator; do
 		works "$fs: more pieces than there are places" reads -q 200 "$dir/dmabuf"
 		works "$fs: homi's way is demanded" reads -w homi "$dir/dmabuf"
 		works "$fs: what is dirty in the page cache" reads_dirty "$dir/dmabuf"
-		works "$fs: a file that is open for writing is named, the others are read" \
-			names_writer "$dir/dmabuf"
+		works "$fs: a file that is open for writing is read, or named, and the others read" \
+			beside_writer "$dir/dmabuf"
 		works "$fs: and read when it is not" reads "$dir/dmabuf"
 		works "$fs: progress" shows_progress "$dir/dmabuf"
 		works "$fs: the kernel's way is demanded, which is not for files" \

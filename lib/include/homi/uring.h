@@ -243,7 +243,8 @@ static inline void homi_uring_prep_buf_(struct io_uring_sqe *sqe, const struct h
  * @length: bytes
  *
  * The CQE's res is bytes or -errno. -EAGAIN: by the kernel, the dma-buf was just being
- * moved: try again; by homi, somebody has the file open for writing.
+ * moved: try again; by homi, somebody has the file open for writing, and this file system can't
+ * say then where it lies.
  */
 static inline void homi_uring_prep_buf_read(struct io_uring_sqe *sqe,
 					    const struct homi_uring_buf *buf,
@@ -256,7 +257,8 @@ static inline void homi_uring_prep_buf_read(struct io_uring_sqe *sqe,
 /**
  * homi_uring_prep_buf_write - from a dma-buf to a file; as homi_uring_prep_buf_read()
  *
- * homi does not do that of memory without pages: the CQE's res is -EOPNOTSUPP.
+ * By homi to blocks that the file has already, and not on each kernel and file system: the
+ * CQE's res is -EOPNOTSUPP otherwise.
  */
 static inline void homi_uring_prep_buf_write(struct io_uring_sqe *sqe,
 					     const struct homi_uring_buf *buf,
