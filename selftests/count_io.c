@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a read of a file takes, in ticks of the time stamp counter that nobody else has: for
- * scripts/bench-io, under which these are instructions. By io_uring with a registered file and
- * registered buffers and O_DIRECT; by homi's READ to the same pages; and by its READ to
- * memory without pages, an accelerator's if there is one.
+ * What a read or a write of a file takes, in ticks of the time stamp counter that nobody else
+ * has: for scripts/bench-io, under which these are instructions. By io_uring with a registered
+ * file and registered buffers and O_DIRECT; by homi to and from the same pages; and to and from
+ * memory without pages, an accelerator's if there is one. First while nobody has the file open
+ * for writing, then while this program has.
  *
  * The processor is never idle, whose ways in and out are longer than a read and hard to count:
  * a loop of two instructions has what is left of it, and knows how often it went round.
@@ -30,6 +31,7 @@ enum way { BASE, PAGES, EXTENTS, WAYS };
 
 static struct io_uring rings[2];	/* for SQEs of either size */
 static struct rw_target t;
+static bool writes;
 static uint32_t mems[WAYS];
 static char *room[WAYS];
 
@@ -81,14 +83,17 @@ static void post(enum way way, unsigned int slot, uint64_t at, uint32_t size)
 
 	if (way == BASE) {
 		sqe = io_uring_get_sqe(&rings[0]);
-		io_uring_prep_read_fixed(sqe, 0, room[BASE] + slot * size, size, at, 0);
+		if (writes)
+			io_uring_prep_write_fixed(sqe, 0, room[BASE] + slot * size, size, at, 0);
+		else
+			io_uring_prep_read_fixed(sqe, 0, room[BASE] + slot * size, size, at, 0);
 	} else {
 		struct homi_uring_rw rw;
 
 		t.mem = mems[way];
 		t.flags = way == EXTENTS ? HOMI_RW_BY_EXTENTS : HOMI_RW_BY_FS;
 		rw = rw_make(&t, at, (uint64_t)slot * size, size);
-		sqe = rw_post(&rings[1], 0, false, &rw, slot);
+		sqe = rw_post(&rings[1], 0, writes, &rw, slot);
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
 }
@@ -164,7 +169,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* In turn, some times each; the middle one of these counts. */
-static void measure(uint32_t size, unsigned int depth, unsigned int ios)
+static void measure(const char *op, uint32_t size, unsigned int depth, unsigned int ios)
 {
 	long long insn[WAYS][TIMES], middle[WAYS];
 	unsigned int time, way;
@@ -176,8 +181,8 @@ static void measure(uint32_t size, unsigned int depth, unsigned int ios)
 		qsort(insn[way], TIMES, sizeof(insn[way][0]), compare);
 		middle[way] = insn[way][TIMES / 2];
 	}
-	printf("io size=%u depth=%u io_uring=%lld pages=%lld ratio=%.2f extents=%lld ratio=%.2f\n",
-	       size, depth, middle[BASE], middle[PAGES], (double)middle[PAGES] / middle[BASE],
+	printf("io op=%s size=%u depth=%u io_uring=%lld pages=%lld ratio=%.2f extents=%lld ratio=%.2f\n",
+	       op, size, depth, middle[BASE], middle[PAGES], (double)middle[PAGES] / middle[BASE],
 	       middle[EXTENTS], (double)middle[EXTENTS] / middle[BASE]);
 	printf("# of %u: io_uring %lld to %lld, pages %lld to %lld, extents %lld to %lld\n", TIMES,
 	       insn[BASE][0], insn[BASE][TIMES - 1], insn[PAGES][0], insn[PAGES][TIMES - 1],
@@ -185,12 +190,32 @@ static void measure(uint32_t size, unsigned int depth, unsigned int ios)
 	fflush(stdout);
 }
 
-int main(int argc, char **argv)
+static void measure_all(const char *op, unsigned int ios)
 {
 	static const uint32_t sizes[] = { 4096, LARGE };
 	static const unsigned int depths[] = { 1, DEPTH };
 	unsigned int s, d;
 
+	for (s = 0; s < 2; s++)
+		for (d = 0; d < 2; d++)
+			measure(op, sizes[s], depths[d], ios / (s ? 4 : 1) / DEPTH * DEPTH);
+}
+
+/* Blocks of it that are there already */
+static bool open_for_writing(const char *path)
+{
+	int fd = open(path, O_RDWR | O_DIRECT);
+
+	ASSERT(fd >= 0);
+	ASSERT_EQ(1, io_uring_register_files_update(&rings[0], 0, &fd, 1));
+	ASSERT_EQ(0, file_register(t.fd, fd, (uint32_t *)&t.file, NULL));
+	t.mem = mems[EXTENTS];
+	t.flags = HOMI_RW_BY_EXTENTS;
+	return rw_do(&rings[1], &t, false, 0, 0, PAGE) == PAGE;
+}
+
+int main(int argc, char **argv)
+{
 	if (argc != 3)
 		return 2;
 	rounds = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -198,8 +223,13 @@ int main(int argc, char **argv)
 	child_start(go_round);
 	calibrate();
 	prepare(argv[1]);
-	for (s = 0; s < 2; s++)
-		for (d = 0; d < 2; d++)
-			measure(sizes[s], depths[d], atoi(argv[2]) / (s ? 4 : 1) / DEPTH * DEPTH);
+	measure_all("read", atoi(argv[2]));
+	if (!open_for_writing(argv[1])) {
+		printf("# this kernel can't say where the file lies beside who writes\n");
+		return 0;
+	}
+	measure_all("read_beside", atoi(argv[2]));
+	writes = true;
+	measure_all("write", atoi(argv[2]));
 	return 0;
 }
