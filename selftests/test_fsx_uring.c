@@ -150,7 +150,7 @@ static void some_of_each(int flags)
 
 static void churn_by(const char *dir, uint32_t way)
 {
-	unsigned int rounds = times(8000, 800), i;
+	unsigned int rounds = times(4000, 400), i;
 
 	begin_peer(NULL, 0);
 	by_extents = way == HOMI_RW_BY_EXTENTS;

@@ -42,7 +42,7 @@ static void waits_for_all(const char *dir, bool write, int (*act)(const char *pa
 	struct waiter waiter;
 
 	begin_beside(dir, 0);
-	if (!drive_throttle(20))
+	if (!drive_throttle(40))
 		SKIP("no QEMU whose drive can be held up");
 	nap_ms(10);
 	post_many(write);

@@ -390,7 +390,7 @@ static const struct row rows[] = {
 	ROW(RESOLVE_SET, resolve_set, 0, NONE, offsetof(struct homi_resolve_set, out_set_id)),
 	ROW(FILE_REGISTER, file_register, 0, offsetof(struct homi_file_register, __reserved),
 	    offsetof(struct homi_file_register, out_file_id)),
-	ROW(IO_STATS, io_stats, HOMI_STATS_CTRL, NONE, NONE),
+	GROWN_ROW(IO_STATS, io_stats, HOMI_STATS_CTRL, NONE, NONE, 72),
 	ROW(DESTROY, destroy, 0, offsetof(struct homi_destroy, __reserved), NONE),
 };
 

@@ -10,7 +10,7 @@ jobs=$root/tools/fio
 export HOMI_FIO=$root/tools/homi-fio.so HOMI_FILE HOMI_HEAP HOMI_BLOCKS=$HOMI_RAW
 O=$(mktemp -d)
 . "$root/lib/tap.sh"
-resets=10
+resets=6
 [ -z "${HOMI_SOAK:-}" ] || resets=100
 [ -z "${HOMI_SLOW:-}" ] || resets=$((resets / 4 + 1))
 device=/dev/homi/$HOMI_CTRL
