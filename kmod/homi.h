@@ -214,12 +214,17 @@ struct homi_ctrl {
 
 #define HOMI_MAX_QID	65535
 
+struct homi_io;
+
 /**
  * struct homi_ctx - one open file of /dev/homi/nvmeN
  * @ref: held by the file and by each object
  * @ctrl: the controller; holds a reference
  * @entry: in ctrl->ctxs; guarded by ctrl->lock
  * @objects: id to struct homi_object, published or not yet
+ * @near: some of these, by the last bits of their ids; guarded by @objects' lock
+ * @spares: struct homi_io, for the next READs and WRITEs; likewise
+ * @nr_spares: how many; likewise
  * @lock: guards which ids are visible, and @dma_users going up
  * @dma_users: queues of this file that the controller may still act on
  * @revoking: recalls, and ends of EXTENTs, that hold off new queues; guarded by
@@ -247,6 +252,9 @@ struct homi_ctx {
 	struct homi_ctrl *ctrl;
 	struct list_head entry;
 	struct xarray objects;
+	struct homi_object *near[16];
+	struct homi_io *spares;
+	unsigned int nr_spares;
 	struct mutex lock;	/* see "Locks" */
 	atomic_t dma_users;
 	unsigned int revoking;
@@ -342,6 +350,8 @@ int homi_object_reserve(struct homi_ctx *ctx, struct homi_object *obj,
 			const struct homi_object_ops *ops);
 void homi_object_publish(struct homi_object *obj);
 void homi_object_abort(struct homi_object *obj);
+struct homi_object *homi_object_find(struct homi_ctx *ctx, u32 id,
+				     enum homi_object_type type);
 struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
 				    enum homi_object_type type);
 struct homi_object *homi_object_next(struct homi_ctx *ctx, unsigned long *id,
@@ -560,6 +570,7 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags);
 int homi_rw_init(void);
 void homi_rw_exit(void);
+void homi_rw_spares_free(struct homi_ctx *ctx);
 
 /* Nobody restarts what io_uring has begun. */
 static inline long homi_no_restart(long ret)

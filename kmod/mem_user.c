@@ -436,10 +436,8 @@ void homi_mem_iter(struct homi_mem *mem, struct iov_iter *iter,
 	from = homi_run_of(runs, offset >> PAGE_SHIFT);
 	to = homi_run_of(runs, (offset + length - 1) >> PAGE_SHIFT);
 	skip = offset - ((u64)runs->first[from] << PAGE_SHIFT);
-	iov_iter_bvec(iter, direction, runs->bvec + from, to - from + 1,
-		      skip + length);
-	if (skip)
-		iov_iter_advance(iter, skip);
+	iov_iter_bvec(iter, direction, runs->bvec + from, to - from + 1, length);
+	iter->iov_offset = skip;
 }
 
 /**

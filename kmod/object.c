@@ -78,20 +78,52 @@ void homi_object_put(struct homi_object *obj)
 	kref_put(&obj->ref, homi_object_free);
 }
 
+/**
+ * homi_object_find - homi_object_get() where the lock of @ctx->objects is held
+ * @ctx: the open file
+ * @id: any
+ * @type: of which kind
+ */
+struct homi_object *homi_object_find(struct homi_ctx *ctx, u32 id,
+				     enum homi_object_type type)
+{
+	struct homi_object **near = &ctx->near[id % ARRAY_SIZE(ctx->near)];
+	struct homi_object *obj = *near;
+
+	if (!obj || obj->id != id) {
+		obj = xa_load(&ctx->objects, id);
+		if (!obj)
+			return NULL;
+		*near = obj;
+	}
+	if (!obj->published || (type != HOMI_OBJ_ANY && obj->type != type))
+		return NULL;
+	kref_get(&obj->ref);
+	return obj;
+}
+
 struct homi_object *homi_object_get(struct homi_ctx *ctx, u32 id,
 				    enum homi_object_type type)
 {
 	struct homi_object *obj;
 
 	xa_lock(&ctx->objects);
-	obj = xa_load(&ctx->objects, id);
-	if (obj && obj->published &&
-	    (type == HOMI_OBJ_ANY || obj->type == type))
-		kref_get(&obj->ref);
-	else
-		obj = NULL;
+	obj = homi_object_find(ctx, id, type);
 	xa_unlock(&ctx->objects);
 	return obj;
+}
+
+/* What is not found any more is not near either. */
+static void homi_object_erase(struct homi_object *obj)
+{
+	struct homi_ctx *ctx = obj->ctx;
+	struct homi_object **near = &ctx->near[obj->id % ARRAY_SIZE(ctx->near)];
+
+	xa_lock(&ctx->objects);
+	__xa_erase(&ctx->objects, obj->id);
+	if (*near == obj)
+		*near = NULL;
+	xa_unlock(&ctx->objects);
 }
 
 /**
@@ -202,7 +234,7 @@ static int homi_object_unlink(struct homi_object *obj, bool even_busy)
 	else if (!even_busy && obj->ops->is_busy && obj->ops->is_busy(obj))
 		ret = -EBUSY;
 	if (!ret) {
-		xa_erase(&ctx->objects, obj->id);
+		homi_object_erase(obj);
 		if (homi_object_bars_queues(obj))
 			ctx->revoking++;
 		if (obj->type == HOMI_OBJ_MEM && obj->ops->release_dma) {
@@ -401,6 +433,7 @@ static void homi_ctx_teardown(struct work_struct *work)
  */
 void homi_ctx_close(struct homi_ctx *ctx)
 {
+	homi_rw_spares_free(ctx);
 	homi_extents_watch_end(ctx);
 	homi_ctx_end_objects(ctx, true);
 	if (atomic_read(&ctx->dma_users)) {

@@ -21,9 +21,9 @@
  * @kiocb: what the file system has
  * @refs: of an attempt: who begins it, and its completion. File systems look at
  *	@kiocb after they have handed it on, so what follows waits for both.
+ * @next: another one that is spare
  * @cmd: what io_uring waits for
- * @mem: holds a reference, and its pages
- * @file: the FILE, with a reference; NULL if @kiocb's file has one of its own
+ * @named: what it names, and the pages of its MEM
  * @offset: in the file
  * @mem_offset: in @mem
  * @length: bytes
@@ -37,9 +37,9 @@
 struct homi_io {
 	struct kiocb kiocb;
 	atomic_t refs;
+	struct homi_io *next;
 	struct io_uring_cmd *cmd;
-	struct homi_mem *mem;
-	struct homi_object *file;
+	struct homi_named named;
 	u64 offset;
 	u64 mem_offset;
 	u32 length;
@@ -59,18 +59,71 @@ struct homi_io_pdu {
 static struct kmem_cache *homi_io_cache;
 static struct workqueue_struct *homi_rw_wq;
 
+/* That an open file keeps: allocating one and freeing it is a good part of a READ. */
+#define HOMI_SPARES	64
+
+/* The lock of @ctx->objects is held. */
+static struct homi_io *homi_spare_take(struct homi_ctx *ctx)
+{
+	struct homi_io *io = ctx->spares;
+
+	if (io) {
+		ctx->spares = io->next;
+		ctx->nr_spares--;
+	}
+	return io;
+}
+
+static void homi_spare_give(struct homi_ctx *ctx, struct homi_io *io)
+{
+	xa_lock(&ctx->objects);
+	if (ctx->nr_spares < HOMI_SPARES) {
+		io->next = ctx->spares;
+		ctx->spares = io;
+		ctx->nr_spares++;
+		io = NULL;
+	}
+	xa_unlock(&ctx->objects);
+	if (io)
+		kmem_cache_free(homi_io_cache, io);
+}
+
+/**
+ * homi_rw_spares_free - the end of what an open file keeps
+ * @ctx: its file is closed, so no READ or WRITE of it is left
+ */
+void homi_rw_spares_free(struct homi_ctx *ctx)
+{
+	struct homi_io *io;
+
+	while ((io = homi_spare_take(ctx)))
+		kmem_cache_free(homi_io_cache, io);
+}
+
+/**
+ * homi_rw_put - as it was named
+ * @named: all there
+ */
+void homi_rw_put(const struct homi_named *named)
+{
+	if (named->file)
+		homi_object_put(named->file);
+	else
+		fput(named->of);
+	homi_object_put(&named->mem->obj);
+}
+
 /* --- the end --- */
 
+/* @ctx stays: its file is io_uring's until the command is completed. */
 static void homi_io_free(struct homi_io *io)
 {
-	homi_mem_drop_pages(io->mem);
-	homi_object_put(&io->mem->obj);
-	if (io->file)
-		homi_object_put(io->file);
-	else
-		fput(io->kiocb.ki_filp);
+	struct homi_ctx *ctx = io->named.mem->obj.ctx;
+
+	homi_mem_drop_pages(io->named.mem);
+	homi_rw_put(&io->named);
 	put_cred(io->cred);
-	kmem_cache_free(homi_io_cache, io);
+	homi_spare_give(ctx, io);
 }
 
 /* What the caller gets */
@@ -78,7 +131,7 @@ static long homi_io_result(struct homi_io *io)
 {
 	long ret = io->done ? io->done : io->ret;
 
-	homi_rw_count(io->mem->obj.ctx, HOMI_BY_FS, io->write, ret);
+	homi_rw_count(io->named.mem->obj.ctx, HOMI_BY_FS, io->write, ret);
 	trace_homi_rw_complete(io, io->write, io->offset, io->length, ret);
 	if (ret > 0 && io->write)
 		fsnotify_modify(io->kiocb.ki_filp);
@@ -187,7 +240,7 @@ static long homi_io_attempt(struct homi_io *io)
 	ret = -EAGAIN;
 	if (io->write && !homi_io_guard(io))
 		goto out;
-	homi_mem_iter(io->mem, &iter, io->write ? WRITE : READ, start, length);
+	homi_mem_iter(io->named.mem, &iter, io->write ? WRITE : READ, start, length);
 	ret = io->write ? file->f_op->write_iter(&io->kiocb, &iter) :
 			  file->f_op->read_iter(&io->kiocb, &iter);
 out:
@@ -265,60 +318,6 @@ static int homi_io_flags(struct homi_io *io, const struct homi_uring_rw *rw,
 	return 0;
 }
 
-/**
- * homi_rw_file - the file of a READ or WRITE
- * @ctx: the open file
- * @rw: which
- * @may_wait: or -EAGAIN if that would be needed
- * @obj: out: a FILE, with a reference; or NULL, and the file has one of its own
- */
-struct file *homi_rw_file(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
-			  bool may_wait, struct homi_object **obj)
-{
-	struct file *file;
-	u32 reason;
-	int ret;
-
-	*obj = NULL;
-	if (!(rw->flags & HOMI_RW_FD)) {
-		*obj = homi_object_get(ctx, rw->file, HOMI_OBJ_FILE);
-		return *obj ? homi_file_of(*obj) : ERR_PTR(-ENOENT);
-	}
-	/* Where its file is may take a while to find out. */
-	if (!may_wait)
-		return ERR_PTR(-EAGAIN);
-	file = fget(rw->file);
-	if (!file)
-		return ERR_PTR(-EBADF);
-	ret = homi_file_check(ctx->ctrl, file, &reason);
-	if (!ret)
-		return file;
-	fput(file);
-	return ERR_PTR(ret);
-}
-
-/* Its MEM, with a reference */
-static struct homi_mem *homi_rw_mem(struct homi_ctx *ctx,
-				    const struct homi_uring_rw *rw, bool write)
-{
-	struct homi_object *obj = homi_object_get(ctx, rw->mem_id, HOMI_OBJ_MEM);
-	struct homi_mem *mem;
-	int ret = 0;
-
-	if (!obj)
-		return ERR_PTR(-ENOENT);
-	mem = to_mem(obj);
-	if (rw->mem_offset > mem->length ||
-	    rw->length > mem->length - rw->mem_offset)
-		ret = -EINVAL;
-	else if (!write && mem->dir != DMA_BIDIRECTIONAL)
-		ret = -EFAULT;
-	if (!ret)
-		return mem;
-	homi_object_put(obj);
-	return ERR_PTR(ret);
-}
-
 static int homi_rw_check(const struct homi_uring_rw *rw)
 {
 	u32 by = rw->flags & (HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS);
@@ -335,35 +334,37 @@ static int homi_rw_check(const struct homi_uring_rw *rw)
 	return 0;
 }
 
-/* Consumes the reference of @mem, if it fails too. */
-static struct homi_io *homi_io_new(struct homi_mem *mem,
-				   struct io_uring_cmd *cmd,
+/* The file system knows nothing but pages. */
+static bool homi_rw_goes_by_extents(const struct homi_mem *mem,
+				    const struct homi_uring_rw *rw)
+{
+	if (rw->flags & HOMI_RW_BY_FS)
+		return false;
+	return rw->flags & HOMI_RW_BY_EXTENTS || mem->type != HOMI_MEM_USER;
+}
+
+/* Consumes @named, and @io if there is one, if it fails too. */
+static struct homi_io *homi_io_new(const struct homi_named *named,
+				   struct homi_io *io, struct io_uring_cmd *cmd,
 				   const struct homi_uring_rw *rw, bool write,
 				   bool may_wait)
 {
-	struct homi_io *io = kmem_cache_alloc(homi_io_cache, GFP_KERNEL_ACCOUNT);
-	struct file *file;
 	int ret = -ENOMEM;
 
+	if (!io)
+		io = kmem_cache_alloc(homi_io_cache, GFP_KERNEL_ACCOUNT);
 	if (io)
-		ret = homi_mem_hold_pages(mem, may_wait);
+		ret = homi_mem_hold_pages(named->mem, may_wait);
 	if (ret) {
-		homi_object_put(&mem->obj);
 		if (io)
-			kmem_cache_free(homi_io_cache, io);
+			homi_spare_give(named->mem->obj.ctx, io);
+		homi_rw_put(named);
 		return ERR_PTR(ret);
 	}
-	io->mem = mem;
+	io->named = *named;
 	io->write = write;
 	io->guarded = false;
-	file = homi_rw_file(mem->obj.ctx, rw, may_wait, &io->file);
-	if (IS_ERR(file)) {
-		homi_mem_drop_pages(io->mem);
-		homi_object_put(&io->mem->obj);
-		kmem_cache_free(homi_io_cache, io);
-		return ERR_CAST(file);
-	}
-	init_sync_kiocb(&io->kiocb, file);
+	init_sync_kiocb(&io->kiocb, named->of);
 	io->kiocb.ki_complete = homi_io_complete;
 	io->cmd = cmd;
 	io->offset = rw->file_offset;
@@ -379,13 +380,69 @@ static struct homi_io *homi_io_new(struct homi_mem *mem,
 	return ERR_PTR(ret);
 }
 
-/* The file system knows nothing but pages. */
-static bool homi_rw_goes_by_extents(const struct homi_mem *mem,
-				    const struct homi_uring_rw *rw)
+/* Is the MEM one that can do it? */
+static int homi_rw_check_mem(const struct homi_mem *mem,
+			     const struct homi_uring_rw *rw, bool write)
 {
-	if (rw->flags & HOMI_RW_BY_FS)
-		return false;
-	return rw->flags & HOMI_RW_BY_EXTENTS || mem->type != HOMI_MEM_USER;
+	if (rw->mem_offset > mem->length ||
+	    rw->length > mem->length - rw->mem_offset)
+		return -EINVAL;
+	return !write && mem->dir != DMA_BIDIRECTIONAL ? -EFAULT : 0;
+}
+
+static struct file *homi_rw_fget(struct homi_ctx *ctx, int fd)
+{
+	struct file *file = fget(fd);
+	u32 reason;
+	int ret;
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	ret = homi_file_check(ctx->ctrl, file, &reason);
+	if (!ret)
+		return file;
+	fput(file);
+	return ERR_PTR(ret);
+}
+
+/*
+ * What it names, all or nothing, and with one look at the table; and a spare homi_io if
+ * there is one for it.
+ */
+static int homi_rw_get(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
+		       bool write, struct homi_named *named,
+		       struct homi_io **spare)
+{
+	bool by_fd = rw->flags & HOMI_RW_FD;
+	struct homi_object *mem, *file = NULL;
+	int ret = -ENOENT;
+
+	*spare = NULL;
+	xa_lock(&ctx->objects);
+	mem = homi_object_find(ctx, rw->mem_id, HOMI_OBJ_MEM);
+	if (mem && !by_fd)
+		file = homi_object_find(ctx, rw->file, HOMI_OBJ_FILE);
+	if (file && !homi_rw_goes_by_extents(to_mem(mem), rw))
+		*spare = homi_spare_take(ctx);
+	xa_unlock(&ctx->objects);
+	if (!mem)
+		return ret;
+	*named = (struct homi_named){ .mem = to_mem(mem), .file = file };
+	ret = homi_rw_check_mem(named->mem, rw, write);
+	if (!ret && by_fd)
+		named->of = homi_rw_fget(ctx, rw->file);
+	else if (!ret)
+		named->of = file ? homi_file_of(file) : ERR_PTR(-ENOENT);
+	if (!ret)
+		ret = PTR_ERR_OR_ZERO(named->of);
+	if (!ret)
+		return 0;
+	if (*spare)
+		homi_spare_give(ctx, *spare);
+	if (file)
+		homi_object_put(file);
+	homi_object_put(mem);
+	return ret;
 }
 
 /**
@@ -402,8 +459,8 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags)
 {
 	bool may_wait = !(issue_flags & IO_URING_F_NONBLOCK);
+	struct homi_named named;
 	struct homi_uring_rw rw;
-	struct homi_mem *mem;
 	struct homi_io *io;
 	int ret;
 
@@ -416,12 +473,15 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 		return ret;
 	if (homi_ctrl_is_gone(ctx->ctrl))
 		return -ENODEV;
-	mem = homi_rw_mem(ctx, &rw, write);
-	if (IS_ERR(mem))
-		return PTR_ERR(mem);
-	if (homi_rw_goes_by_extents(mem, &rw))
-		return homi_rw_by_extents(mem, cmd, &rw, write, may_wait);
-	io = homi_io_new(mem, cmd, &rw, write, may_wait);
+	/* Where its file is may take a while to find out. */
+	if (rw.flags & HOMI_RW_FD && !may_wait)
+		return -EAGAIN;
+	ret = homi_rw_get(ctx, &rw, write, &named, &io);
+	if (ret)
+		return ret;
+	if (homi_rw_goes_by_extents(named.mem, &rw))
+		return homi_rw_by_extents(&named, cmd, &rw, write, may_wait);
+	io = homi_io_new(&named, io, cmd, &rw, write, may_wait);
 	if (IS_ERR(io))
 		return PTR_ERR(io);
 	if (!rw.length) {

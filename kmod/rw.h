@@ -12,13 +12,25 @@ int homi_file_check(struct homi_ctrl *ctrl, struct file *file, u32 *reason);
 struct file *homi_file_of(struct homi_object *obj);
 struct homi_extent_obj *homi_file_map(struct homi_object *obj, bool may_wait);
 
+/**
+ * struct homi_named - what a READ or WRITE names
+ * @mem: the MEM, with a reference
+ * @file: the FILE, with a reference; NULL if it was named by a descriptor
+ * @of: its file; if @file is NULL with a reference
+ */
+struct homi_named {
+	struct homi_mem *mem;
+	struct homi_object *file;
+	struct file *of;
+};
+
 /* rw.c */
-struct file *homi_rw_file(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
-			  bool may_wait, struct homi_object **obj);
+void homi_rw_put(const struct homi_named *named);
 void homi_rw_count(struct homi_ctx *ctx, enum homi_way by, bool write, long ret);
 
 /* rw_extents.c */
-int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
+int homi_rw_by_extents(const struct homi_named *named,
+		       struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
 		       bool may_wait);
 int homi_rw_extents_init(void);

@@ -66,11 +66,9 @@ struct homi_part {
 /**
  * struct homi_direct - a READ or WRITE on its way
  * @cmd: what io_uring waits for
- * @mem: with a reference
- * @file: a FILE, with a reference; NULL if it was named by a descriptor
- * @of: its file; if @file is NULL with a reference
- * @map: entered, and with a reference; if @file is NULL it is this READ's own; NULL
- *	if there is a @pin
+ * @named: what it names
+ * @map: entered, and with a reference; this READ's own if there is no FILE; NULL if
+ *	there is a @pin
  * @pin: held, or left; NULL if there is a @map
  * @table: of the one or the other
  * @ns: likewise
@@ -89,9 +87,7 @@ struct homi_part {
  */
 struct homi_direct {
 	struct io_uring_cmd *cmd;
-	struct homi_mem *mem;
-	struct homi_object *file;
-	struct file *of;
+	struct homi_named named;
 	struct homi_extent_obj *map;
 	struct homi_pin *pin;
 	const struct homi_extent_table *table;
@@ -125,7 +121,7 @@ static struct workqueue_struct *homi_durable_wq;
 
 static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
 {
-	return d->mem->obj.ctx->ctrl;
+	return d->named.mem->obj.ctx->ctrl;
 }
 
 /* --- the end --- */
@@ -176,7 +172,7 @@ static void homi_direct_put_map(struct homi_direct *d)
 	homi_pin_free(d->pin);
 	if (!d->map)
 		return;
-	if (!d->file)
+	if (!d->named.file)
 		homi_object_abort(&d->map->obj);
 	homi_object_put(&d->map->obj);
 }
@@ -184,11 +180,7 @@ static void homi_direct_put_map(struct homi_direct *d)
 /* What has entered nothing, or has left it */
 static void homi_direct_drop(struct homi_direct *d)
 {
-	if (d->file)
-		homi_object_put(d->file);
-	else if (d->of)
-		fput(d->of);
-	homi_object_put(&d->mem->obj);
+	homi_rw_put(&d->named);
 	kmem_cache_free(homi_direct_cache, d);
 }
 
@@ -205,13 +197,13 @@ static long homi_direct_result(struct homi_direct *d)
 
 	if (!ret && d->error)
 		ret = d->error;
-	homi_rw_count(d->mem->obj.ctx, HOMI_BY_EXTENTS, d->write, ret);
+	homi_rw_count(d->named.mem->obj.ctx, HOMI_BY_EXTENTS, d->write, ret);
 	trace_homi_rw_complete(d, d->write, d->offset, d->length, ret);
 	if (ret > 0 && d->write) {
-		fsnotify_modify(d->of);
+		fsnotify_modify(d->named.of);
 	} else if (ret > 0) {
-		file_accessed(d->of);
-		fsnotify_access(d->of);
+		file_accessed(d->named.of);
+		fsnotify_access(d->named.of);
 	}
 	return ret;
 }
@@ -238,7 +230,7 @@ static void homi_direct_cut(struct homi_direct *d)
 
 	if (d->length == d->blocks)
 		return;
-	ret = homi_mem_zero(d->mem, d->mem_offset + d->length,
+	ret = homi_mem_zero(d->named.mem, d->mem_offset + d->length,
 			    d->blocks - d->length);
 	if (ret)
 		homi_direct_fail(d, 0, ret);
@@ -364,7 +356,7 @@ static void homi_part_done(struct homi_nvme_io *io, u16 status)
 {
 	struct homi_part *part = container_of(io, struct homi_part, io);
 
-	homi_mem_leave(part->direct->mem);
+	homi_mem_leave(part->direct->named.mem);
 	if ((status == NVME_SC_HOST_PATH_ERROR ||
 	     status == NVME_SC_HOST_ABORTED_CMD) &&
 	    ++part->tries < HOMI_PART_TRIES)
@@ -399,7 +391,7 @@ static void homi_part_prps(struct homi_part *part)
 {
 	struct homi_direct *d = part->direct;
 	u64 offset = d->mem_offset + part->offset;
-	const struct homi_segment *seg = homi_mem_segment(d->mem, offset);
+	const struct homi_segment *seg = homi_mem_segment(d->named.mem, offset);
 	struct nvme_rw_command *rw = &part->io.cmd.rw;
 	u64 addr = seg->dma_addr + (offset - seg->offset);
 	u32 page = homi_direct_ctrl(d)->page_size;
@@ -427,7 +419,7 @@ static void homi_part_sgl(struct homi_part *part)
 	struct homi_direct *d = part->direct;
 	struct nvme_sgl_desc *sgl = &part->io.cmd.rw.dptr.sgl;
 
-	sgl->addr = cpu_to_le64(homi_mem_dma(d->mem,
+	sgl->addr = cpu_to_le64(homi_mem_dma(d->named.mem,
 					     d->mem_offset + part->offset));
 	sgl->length = cpu_to_le32(part->length);
 	sgl->type = NVME_SGL_FMT_DATA_DESC << 4;
@@ -437,7 +429,7 @@ static void homi_part_sgl(struct homi_part *part)
 static int homi_part_ready(struct homi_nvme_io *io)
 {
 	struct homi_part *part = container_of(io, struct homi_part, io);
-	int ret = homi_mem_enter(part->direct->mem);
+	int ret = homi_mem_enter(part->direct->named.mem);
 
 	if (ret)
 		return ret;
@@ -463,7 +455,7 @@ static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 	if (pages <= 2)
 		return false;
 	part->io.sgl = ctrl->takes_sgl &&
-		       !homi_mem_find(d->mem, d->mem_offset + part->offset,
+		       !homi_mem_find(d->named.mem, d->mem_offset + part->offset,
 				      part->length, &addr);
 	part->is_short = (pages - 1) * sizeof(*part->list) <= HOMI_SHORT_LIST;
 	return !part->io.sgl;
@@ -472,7 +464,7 @@ static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
 					 u64 len)
 {
-	dma_addr_t dma = homi_mem_dma(d->mem, d->mem_offset + offset);
+	dma_addr_t dma = homi_mem_dma(d->named.mem, d->mem_offset + offset);
 	struct homi_part *part = &d->first;
 
 	if (part->direct)
@@ -556,7 +548,7 @@ static int homi_direct_piece(struct homi_direct *d, u32 offset, bool may_wait)
 		return homi_part_begin(d, offset, r->slba + within / block, len,
 				       may_wait);
 	len = min_t(u64, len, HOMI_ZERO_STEP);
-	ret = homi_mem_zero(d->mem, d->mem_offset + offset, len);
+	ret = homi_mem_zero(d->named.mem, d->mem_offset + offset, len);
 	return ret ? ret : len;
 }
 
@@ -574,7 +566,7 @@ static int homi_direct_may_go_on(struct homi_direct *d)
 static bool homi_direct_is_short(struct homi_direct *d)
 {
 	const struct homi_extent *r = homi_direct_record(d, d->offset);
-	dma_addr_t dma = homi_mem_dma(d->mem, d->mem_offset);
+	dma_addr_t dma = homi_mem_dma(d->named.mem, d->mem_offset);
 	u64 within = d->offset - r->file_offset;
 
 	return !(r->flags & HOMI_EXTENT_HOLE) &&
@@ -631,7 +623,7 @@ static int homi_direct_range(struct homi_direct *d,
 		d->length = min_t(u64, length, table->file_size - d->offset);
 	d->blocks = (d->length + mask) & ~mask;
 	/* The rest of the last block can't be taken away where nobody knows how. */
-	return d->length == d->blocks || homi_mem_may_zero(d->mem) ? 0 :
+	return d->length == d->blocks || homi_mem_may_zero(d->named.mem) ? 0 :
 								     -EOPNOTSUPP;
 }
 
@@ -641,9 +633,9 @@ static struct homi_extent_obj *homi_direct_map(struct homi_direct *d,
 {
 	struct homi_extent_obj *map;
 
-	if (d->file)
-		return homi_file_map(d->file, may_wait);
-	map = homi_extent_internal(d->mem->obj.ctx, d->of);
+	if (d->named.file)
+		return homi_file_map(d->named.file, may_wait);
+	map = homi_extent_internal(d->named.mem->obj.ctx, d->named.of);
 	if (IS_ERR(map) || homi_inflight_enter(&map->inflight))
 		return map;
 	/* Somebody wants it already. */
@@ -671,7 +663,7 @@ static int homi_direct_take_pin(struct homi_direct *d,
 
 	if (!may_wait)
 		return -EAGAIN;
-	pin = homi_pin_get(d->mem->obj.ctx, d->of, rw, d->write);
+	pin = homi_pin_get(d->named.mem->obj.ctx, d->named.of, rw, d->write);
 	if (IS_ERR(pin))
 		return PTR_ERR(pin);
 	d->pin = pin;
@@ -687,7 +679,7 @@ static int homi_direct_where(struct homi_direct *d,
 {
 	int ret = -EAGAIN;
 
-	if (!d->write && !inode_is_open_for_write(file_inode(d->of)))
+	if (!d->write && !inode_is_open_for_write(file_inode(d->named.of)))
 		ret = homi_direct_take_map(d, may_wait);
 	return ret == -EAGAIN ? homi_direct_take_pin(d, rw, may_wait) : ret;
 }
@@ -732,7 +724,7 @@ static int homi_direct_check(struct file *file, const struct homi_uring_rw *rw,
 	return rw_verify_area(write ? WRITE : READ, file, &pos, rw->length);
 }
 
-static struct homi_direct *homi_direct_new(struct homi_mem *mem,
+static struct homi_direct *homi_direct_new(const struct homi_named *named,
 					   struct io_uring_cmd *cmd, bool write)
 {
 	struct homi_direct *d = kmem_cache_zalloc(homi_direct_cache,
@@ -741,7 +733,7 @@ static struct homi_direct *homi_direct_new(struct homi_mem *mem,
 	if (!d)
 		return NULL;
 	d->cmd = cmd;
-	d->mem = mem;
+	d->named = *named;
 	d->write = write;
 	atomic_set(&d->left, 1);
 	spin_lock_init(&d->lock);
@@ -751,7 +743,7 @@ static struct homi_direct *homi_direct_new(struct homi_mem *mem,
 
 static bool homi_direct_is_empty(const struct homi_direct *d)
 {
-	return !d->write && !i_size_read(file_inode(d->of));
+	return !d->write && !i_size_read(file_inode(d->named.of));
 }
 
 /* Its file is not empty, and there may be something to read. */
@@ -784,7 +776,7 @@ static int homi_direct_begin(struct homi_direct *d,
 
 /**
  * homi_rw_by_extents - READ or WRITE, by where the file lies
- * @mem: with a reference, which this consumes
+ * @named: what it names, which this consumes
  * @cmd: io_uring's command
  * @rw: checked as far as both ways are alike
  * @write: which
@@ -792,27 +784,21 @@ static int homi_direct_begin(struct homi_direct *d,
  *
  * Return: see homi_rw()
  */
-int homi_rw_by_extents(struct homi_mem *mem, struct io_uring_cmd *cmd,
+int homi_rw_by_extents(const struct homi_named *named,
+		       struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
 		       bool may_wait)
 {
-	struct homi_direct *d = homi_direct_new(mem, cmd, write);
+	struct homi_direct *d = homi_direct_new(named, cmd, write);
 	int ret;
 
 	if (!d) {
-		homi_object_put(&mem->obj);
+		homi_rw_put(named);
 		return -ENOMEM;
 	}
-	d->of = homi_rw_file(mem->obj.ctx, rw, may_wait, &d->file);
-	if (IS_ERR(d->of)) {
-		ret = PTR_ERR(d->of);
-		d->of = NULL;
-		homi_direct_drop(d);
-		return ret;
-	}
-	ret = homi_direct_check(d->of, rw, write);
+	ret = homi_direct_check(named->of, rw, write);
 	if (ret >= 0)
-		ret = homi_direct_check_mem(mem);
+		ret = homi_direct_check_mem(named->mem);
 	if (ret < 0 || !rw->length || homi_direct_is_empty(d)) {
 		homi_direct_drop(d);
 		return min(ret, 0);

@@ -313,7 +313,51 @@ static void homi_test_mmap_refused(struct kunit *test)
 	homi_ctx_close(ctx);
 }
 
+/* Whichever was looked up last, one is found by its id as long as it is there. */
+static void homi_test_near(struct kunit *test)
+{
+	struct homi_ctx *ctx = homi_test_open(test);
+	struct homi_test_object *o[3 * ARRAY_SIZE(ctx->near)], *next;
+	u32 n = ARRAY_SIZE(ctx->near), i, id;
+
+	for (i = 0; i < ARRAY_SIZE(o); i++) {
+		o[i] = homi_test_reserve(test, ctx, HOMI_OBJ_MEM);
+		homi_object_publish(&o[i]->obj);
+	}
+	for (i = 0; i < 2 * ARRAY_SIZE(o); i++) {
+		struct homi_object *obj = &o[i * 7 * n % ARRAY_SIZE(o)]->obj;
+
+		KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, obj->id,
+							  HOMI_OBJ_MEM), obj);
+		homi_object_put(obj);
+		obj = &o[i % ARRAY_SIZE(o)]->obj;
+		KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, obj->id,
+							  HOMI_OBJ_ANY), obj);
+		homi_object_put(obj);
+	}
+	/* The one that was looked up last, and one that was not */
+	id = o[n]->obj.id;
+	homi_object_put(homi_object_get(ctx, id, HOMI_OBJ_ANY));
+	KUNIT_EXPECT_EQ(test, homi_object_destroy(ctx, id), 0);
+	KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, id, HOMI_OBJ_ANY), NULL);
+	homi_object_put(homi_object_get(ctx, o[0]->obj.id, HOMI_OBJ_ANY));
+	KUNIT_EXPECT_EQ(test, homi_object_destroy(ctx, o[2 * n]->obj.id), 0);
+	KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, o[0]->obj.id,
+						  HOMI_OBJ_ANY), &o[0]->obj);
+	homi_object_put(&o[0]->obj);
+	/* An id that is given once more */
+	next = homi_test_reserve(test, ctx, HOMI_OBJ_QUEUE);
+	KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, next->obj.id,
+						  HOMI_OBJ_ANY), NULL);
+	homi_object_publish(&next->obj);
+	KUNIT_EXPECT_PTR_EQ(test, homi_object_get(ctx, next->obj.id,
+						  HOMI_OBJ_QUEUE), &next->obj);
+	homi_object_put(&next->obj);
+	homi_ctx_close(ctx);
+}
+
 static struct kunit_case homi_object_cases[] = {
+	KUNIT_CASE(homi_test_near),
 	KUNIT_CASE(homi_test_publish),
 	KUNIT_CASE(homi_test_abort),
 	KUNIT_CASE(homi_test_ids),
