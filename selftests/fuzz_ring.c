@@ -85,8 +85,8 @@ static void ring_open(struct fuzz *f)
 	r->polled = kind == 3;
 	/*
 	 * Before 6.14 an SQE behind a link is read late: it has to stay until then. No
-	 * IOSQE_IO_DRAIN: beside links and SQEs that fail 6.12 forgets what waits behind it,
-	 * its worker idle and each completion there, whatever the file is.
+	 * IOSQE_IO_DRAIN: beside links and SQEs that fail 6.12 was seen to leave what waits
+	 * behind it for ever, with nothing of homi's on its way.
 	 */
 	r->links = kind > 1 && rnd(f, 2) && !r->polled;
 	r->open = true;
