@@ -33,7 +33,7 @@ static const int of_read[] = {
 };
 /* And what pwrite() has for a full file system or a file that gets too large */
 static const int of_write[] = {
-	ANY, EBADF, ENOENT, EOPNOTSUPP, ESTALE, EIO, ENOSPC, EFBIG, 0
+	ANY, EBADF, ENOENT, EOPNOTSUPP, ESTALE, EAGAIN, EIO, ENOSPC, EFBIG, 0
 };
 static const int of_unknown[] = { ENOTTY, 0 };
 
