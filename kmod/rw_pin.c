@@ -132,7 +132,10 @@ static int homi_pin_table(struct homi_pin *pin, struct homi_collector *c,
 
 /* --- holding --- */
 
-/* What is in the page cache is on the drive, and for a WRITE in it no more. */
+/*
+ * What is in the page cache is on the drive, and for a WRITE in it no more; -EBUSY if
+ * somebody dirties it again, or just has a page of it.
+ */
 static int homi_pin_clean(struct homi_pin *pin)
 {
 	struct address_space *mapping = homi_pin_mapping(pin);
@@ -142,8 +145,7 @@ static int homi_pin_clean(struct homi_pin *pin)
 	if (!ret && pin->write)
 		ret = invalidate_inode_pages2_range(mapping, start >> PAGE_SHIFT,
 						    last >> PAGE_SHIFT);
-	/* Somebody dirties it again. */
-	return ret == -EBUSY ? -EAGAIN : ret;
+	return ret;
 }
 
 static void homi_pin_unfence(struct homi_pin *pin)
@@ -241,6 +243,14 @@ static int homi_pin_check(struct homi_pin *pin)
 	return ret ? ret : homi_pin_check_alive(file);
 }
 
+/* What is not allocated yet is after another writeback. */
+static bool homi_pin_may_change(struct address_space *mapping, int ret)
+{
+	if (ret == -EOPNOTSUPP || ret == -EAGAIN)
+		return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY);
+	return ret == -EBUSY;
+}
+
 static int homi_pin_locked(struct homi_pin *pin, struct homi_collector *c,
 			   const struct homi_place *place)
 {
@@ -252,13 +262,11 @@ static int homi_pin_locked(struct homi_pin *pin, struct homi_collector *c,
 		ret = homi_pin_check_write(pin);
 	if (ret)
 		return ret;
-	/* What is not allocated yet is after another writeback. */
 	do {
 		ret = homi_pin_fence(pin, c, place);
-	} while ((ret == -EOPNOTSUPP || ret == -EAGAIN) &&
-		 ++try < HOMI_PIN_TRIES && mapping_tagged(file->f_mapping,
-						PAGECACHE_TAG_DIRTY));
-	return ret;
+	} while (homi_pin_may_change(file->f_mapping, ret) &&
+		 ++try < HOMI_PIN_TRIES);
+	return ret == -EBUSY ? -EAGAIN : ret;
 }
 
 /* What takes away rights of the file's by writing to it wants it alone. */

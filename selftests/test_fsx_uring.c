@@ -169,7 +169,7 @@ static void churn_by(const char *dir, uint32_t way)
 		ASSERT_EQ(0, did.refused_reads + did.refused_writes);
 	/* Where nobody can say where it lies beside a writer, those who only read still can. */
 	if (!by_extents || goes_beside())
-		ASSERT(did.writes > rounds / 32);
+		ASSERT(did.writes > rounds / 64);
 	else
 		ASSERT_EQ(0, did.writes);
 	churn_end();

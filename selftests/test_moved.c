@@ -47,7 +47,7 @@ static void waits_for_all(const char *dir, bool write, int (*act)(const char *pa
 	nap_ms(10);
 	post_many(write);
 	/* The inode is theirs first. */
-	nap_ms(100);
+	nap_ms(300);
 	waiter_start(&waiter, act, file.path);
 	ASSERT_EQ(0, waiter_end(&waiter, 40000, NULL));
 	io_uring_wait_cqes(&ring, &cqe, ENTRIES, &second, NULL);

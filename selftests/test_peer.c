@@ -440,7 +440,8 @@ FS_TEST(taken_back)
 	if (dmabuf < 0)
 		SKIP("no accelerator that this controller reaches");
 	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
-	drive_throttle(300);
+	drive_throttle(100);
+	nap_ms(10);
 	post_many(false);
 	take = exporter_take(dmabuf, 0, 20000);
 	/* It is the exporter's again. */
