@@ -346,7 +346,7 @@ FS_TEST(destroyed_in_flight)
 	begin_peer(dir, 0);
 	for (round = 0; round < times(40, 8) || (round < 50 && !busy); round++) {
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
-		drive_throttle(300);
+		drive_throttle(50);
 		nap_ms(10);
 		post_many(false);
 		err = destroy(t.fd, t.mem);
