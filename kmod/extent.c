@@ -179,7 +179,7 @@ static int homi_table_check(const struct homi_extent_table *table,
  * @bdev: the file system's
  * @mapped: into user space, or for kvfree()
  *
- * Return: with its records, or an error
+ * Return: with its records, their number and the block size; or an error
  */
 struct homi_extent_table *homi_table_make(struct homi_table_builder *b,
 					  const struct homi_raw_extent *raw,
@@ -208,6 +208,8 @@ struct homi_extent_table *homi_table_make(struct homi_table_builder *b,
 		homi_table_free(table, mapped);
 		return ERR_PTR(ret);
 	}
+	table->count = b->count;
+	table->block_size = b->block_size;
 	return table;
 }
 
@@ -309,9 +311,7 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 	/* Room for each change of state, so that no other one's is taken for it */
 	table->generation = atomic64_fetch_add(HOMI_EXTENT_GENERATIONS,
 					       &e->obj.ctx->extents) + 1;
-	table->count = b.count;
 	table->file_size = file_size;
-	table->block_size = b.block_size;
 	return table;
 }
 

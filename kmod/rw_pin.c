@@ -122,10 +122,7 @@ static int homi_pin_table(struct homi_pin *pin, struct homi_collector *c,
 	table = homi_table_make(&b, c->extents, c->seen, bdev, false);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	table->nsid = pin->ns.nsid;
-	table->count = b.count;
 	table->file_size = size;
-	table->block_size = b.block_size;
 	pin->table = table;
 	return 0;
 }
