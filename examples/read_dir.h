@@ -2,8 +2,10 @@
 #ifndef EXAMPLES_READ_DIR_H
 #define EXAMPLES_READ_DIR_H
 
-/* What uring_read and dmabuf_read have in common: a sum over pieces, and a bar */
+/* What uring_read and dmabuf_read have in common: a sum over pieces, waiting, and a bar */
 
+#include <errno.h>
+#include <liburing.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +23,17 @@ static inline uint64_t sum_of(const void *data, uint32_t length, uint64_t offset
 		sum = (sum ^ word) * 0x100000001b3ull;
 	}
 	return sum;
+}
+
+/* What was prepared is on its way, and at least one is over: 0 or more, or -errno */
+static inline int submit_and_wait(struct io_uring *ring)
+{
+	int ret;
+
+	do {
+		ret = io_uring_submit_and_wait(ring, 1);
+	} while (ret == -EINTR);
+	return ret;
 }
 
 /* On stderr, when there is something new to be seen; the caller ends the line. */

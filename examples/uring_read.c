@@ -152,9 +152,7 @@ static void take(void)
 	struct piece *p;
 	int ret;
 
-	do {
-		ret = io_uring_submit_and_wait(&r.ring, 1);
-	} while (ret == -EINTR);
+	ret = submit_and_wait(&r.ring);
 	if (ret < 0)
 		die("io_uring", ret);
 	while (!io_uring_peek_cqe(&r.ring, &cqe)) {
