@@ -287,3 +287,26 @@ int act_overwrite(const char *path)
 			return -1;
 	return fsync(fd);
 }
+
+/* fs/ext4/ext4.h, which is not for programs */
+struct move_extent {
+	__u32 reserved, donor_fd;
+	__u64 orig_start, donor_start, len, moved_len;
+};
+
+#define EXT4_IOC_MOVE_EXT	_IOWR('f', 15, struct move_extent)
+
+int ext4_move(int file, int donor, uint64_t blocks)
+{
+	struct move_extent move = { .donor_fd = donor, .len = blocks };
+
+	while (move.len) {
+		move.moved_len = 0;
+		if (ioctl(file, EXT4_IOC_MOVE_EXT, &move))
+			return -1;
+		move.orig_start += move.moved_len;
+		move.donor_start += move.moved_len;
+		move.len -= move.moved_len;
+	}
+	return 0;
+}

@@ -75,4 +75,7 @@ int act_truncate(const char *path);
 int act_unlink(const char *path);
 int act_overwrite(const char *path);
 
+/* e4defrag's ioctl, again and again: these blocks and the donor's change places. 0 or -1 */
+int ext4_move(int file, int donor, uint64_t blocks);
+
 #endif

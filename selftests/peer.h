@@ -126,7 +126,9 @@ static inline void check_one(uint64_t at, uint64_t to, uint32_t length)
 		ASSERT(is_filled(got + to + end, 0x11, SIZE - to - end));
 }
 
-static inline void check_reads(void)
+/* Of many lengths, at places that are not those in the memory; @after those of one length */
+static inline void in_pieces(void (*one)(uint64_t at, uint64_t to, uint32_t length),
+			     void (*after)(void))
 {
 	static const uint32_t lengths[] = { 4096, 12288, 65536, 524288, SIZE };
 	uint64_t at;
@@ -136,8 +138,15 @@ static inline void check_reads(void)
 		uint64_t step = SIZE / 4 > lengths[i] ? SIZE / 4 : lengths[i];
 
 		for (at = 0; at + lengths[i] <= SIZE; at += step)
-			check_one(at, SIZE - lengths[i] - at, lengths[i]);
+			one(at, SIZE - lengths[i] - at, lengths[i]);
+		if (after)
+			after();
 	}
+}
+
+static inline void check_reads(void)
+{
+	in_pieces(check_one, NULL);
 	/* An address within a page, as PRP1 may have it */
 	check_one(2 * PAGE, 512, 3 * PAGE);
 	check_one(2 * PAGE, 5 * PAGE + 2048, 64 * PAGE);
@@ -156,6 +165,20 @@ static inline unsigned int reap_many(int other)
 			ASSERT_EQ(other, res);
 	}
 	return good;
+}
+
+/* The ways to have many in flight: by @check(dir, flags of the ring, flags of each SQE) */
+#define AT_DEPTH(check)								\
+	FS_TEST(at_depth) { check(dir, 0, 0); }					\
+	FS_TEST(at_depth_by_workers) { check(dir, 0, IOSQE_ASYNC); }		\
+	FS_TEST(at_depth_by_a_polling_thread) { check(dir, IORING_SETUP_SQPOLL, 0); }
+
+static inline int act_punch(const char *path)
+{
+	int fd = open(path, O_RDWR);
+
+	return fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE) ||
+	       close(fd) ? errno : 0;
 }
 
 /* What the file has, for a test that writes to it */

@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "harness.h"
@@ -47,17 +46,7 @@ static void write_one(uint64_t at, uint64_t from, uint32_t length)
 
 static void check_writes(void)
 {
-	static const uint32_t lengths[] = { 4096, 12288, 65536, 524288, SIZE };
-	uint64_t at;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
-		uint64_t step = SIZE / 4 > lengths[i] ? SIZE / 4 : lengths[i];
-
-		for (at = 0; at + lengths[i] <= SIZE; at += step)
-			write_one(at, SIZE - lengths[i] - at, lengths[i]);
-		check_file();
-	}
+	in_pieces(write_one, check_file);
 	write_one(2 * PAGE, 512, 3 * PAGE);
 	write_one(7 * PAGE, 5 * PAGE + 2048, 64 * PAGE);
 	if (bdev_block_size() == 512)
@@ -146,20 +135,7 @@ static void write_at_depth(const char *dir, unsigned int ring_flags, unsigned in
 	file_remove(&file);
 }
 
-FS_TEST(at_depth)
-{
-	write_at_depth(dir, 0, 0);
-}
-
-FS_TEST(at_depth_by_workers)
-{
-	write_at_depth(dir, 0, IOSQE_ASYNC);
-}
-
-FS_TEST(at_depth_by_a_polling_thread)
-{
-	write_at_depth(dir, IORING_SETUP_SQPOLL, 0);
-}
+AT_DEPTH(write_at_depth)
 
 FS_TEST_TIMEOUT(resets_unseen, 120)
 {
@@ -415,11 +391,10 @@ FS_TEST(rights_and_times)
 static unsigned long long flushes(void)
 {
 	unsigned long long n[17] = {};
-	char path[128], line[512], *at = line;
+	char line[512], *at = line;
 	unsigned int i;
 
-	snprintf(path, sizeof(path), "%s", base_name(bdev_path()));
-	ASSERT(sysfs_read(line, sizeof(line), "/sys/block/%s/stat", path));
+	ASSERT(sysfs_read(line, sizeof(line), "/sys/block/%s/stat", base_name(bdev_path())));
 	for (i = 0; i < ARRAY_SIZE(n); i++)
 		n[i] = strtoull(at, &at, 10);
 	return n[15];
@@ -428,11 +403,8 @@ static unsigned long long flushes(void)
 FS_TEST(durable)
 {
 	unsigned long long before;
-	char *map;
 
 	begin_beside(dir, 0);
-	map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
-	ASSERT(map != MAP_FAILED);
 	before = flushes();
 	t.flags |= HOMI_RW_DSYNC;
 	write_one(0, 0, PAGE);
@@ -444,7 +416,6 @@ FS_TEST(durable)
 	before = flushes();
 	write_one(PAGE, 0, PAGE);
 	ASSERT(flushes() > before);
-	munmap(map, SIZE);
 	check_file();
 	file_remove(&file);
 }
@@ -474,14 +445,6 @@ FS_TEST(frozen)
 }
 
 /* --- what it names goes --- */
-
-static int act_punch(const char *path)
-{
-	int fd = open(path, O_RDWR);
-
-	return fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE) ||
-	       close(fd) ? errno : 0;
-}
 
 static void be_killed(void)
 {

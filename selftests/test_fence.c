@@ -329,36 +329,18 @@ static int act_clone(const char *path)
 	return fd < 0 || from < 0 ? -1 : ioctl(fd, FICLONE, from);
 }
 
-/* ext4's own; its header file is not for programs. */
-struct move_extent {
-	__u32 reserved, donor_fd;
-	__u64 orig_start, donor_start, len, moved_len;
-};
-
-#define EXT4_IOC_MOVE_EXT	_IOWR('f', 15, struct move_extent)
-
 /* What e4defrag does (test_recall runs that); it has the blocks that were moved, until it ends. */
 static int act_defragment(const char *path)
 {
-	struct move_extent move = { .len = PAGES };
+	int fd, from;
 	char donor[264];
-	int fd;
 
 	snprintf(donor, sizeof(donor), "%s.donor", path);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	move.donor_fd = open(donor, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || (int)move.donor_fd < 0 || unlink(donor) ||
-	    fallocate(move.donor_fd, 0, 0, SIZE))
+	from = open(donor, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || from < 0 || unlink(donor) || fallocate(from, 0, 0, SIZE))
 		return -1;
-	while (move.len) {
-		move.moved_len = 0;
-		if (ioctl(fd, EXT4_IOC_MOVE_EXT, &move))
-			return -1;
-		move.orig_start += move.moved_len;
-		move.donor_start += move.moved_len;
-		move.len -= move.moved_len;
-	}
-	return 0;
+	return ext4_move(fd, from, PAGES);
 }
 
 /* --- */

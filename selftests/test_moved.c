@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 
 #include "harness.h"
 #include "peer.h"
@@ -16,14 +15,6 @@ static int act_shrink(const char *path)
 	int fd = open(path, O_RDWR);
 
 	return fd < 0 || ftruncate(fd, PAGE) || close(fd) ? errno : 0;
-}
-
-static int act_punch(const char *path)
-{
-	int fd = open(path, O_RDWR);
-
-	return fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE) ||
-	       close(fd) ? errno : 0;
 }
 
 static int act_collapse(const char *path)
@@ -88,14 +79,6 @@ FS_TEST(collapse_waits)
 
 static struct file donor;
 
-/* fs/ext4/ext4.h, which is not exported */
-struct move_extent {
-	__u32 reserved, donor_fd;
-	__u64 orig_start, donor_start, len, moved_len;
-};
-
-#define EXT4_IOC_MOVE_EXT	_IOWR('f', 15, struct move_extent)
-
 /* xfs_fsr's ioctl, which does not wait for direct I/O */
 static int act_swap(const char *path)
 {
@@ -116,19 +99,9 @@ TEST(swapping_waits)
 /* e4defrag's, which takes nothing of the page cache */
 static int act_move(const char *path)
 {
-	struct move_extent move = { .len = SIZE / PAGE };
 	int fd = open(path, O_RDWR), from = open(donor.path, O_RDWR);
 
-	move.donor_fd = from;
-	while (fd >= 0 && from >= 0 && move.len) {
-		move.moved_len = 0;
-		if (ioctl(fd, EXT4_IOC_MOVE_EXT, &move))
-			break;
-		move.orig_start += move.moved_len;
-		move.donor_start += move.moved_len;
-		move.len -= move.moved_len;
-	}
-	return move.len ? errno : 0;
+	return fd < 0 || from < 0 || ext4_move(fd, from, SIZE / PAGE) ? errno : 0;
 }
 
 TEST(moving_waits)

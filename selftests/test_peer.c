@@ -111,20 +111,7 @@ static void check_depth(const char *dir, unsigned int ring_flags, unsigned int s
 	file_remove(&file);
 }
 
-FS_TEST(at_depth)
-{
-	check_depth(dir, 0, 0);
-}
-
-FS_TEST(at_depth_by_workers)
-{
-	check_depth(dir, 0, IOSQE_ASYNC);
-}
-
-FS_TEST(at_depth_by_a_polling_thread)
-{
-	check_depth(dir, IORING_SETUP_SQPOLL, 0);
-}
+AT_DEPTH(check_depth)
 
 /* Schedulers expect a bio of what they are given, and there is none. */
 TEST(whatever_schedules)
