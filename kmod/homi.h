@@ -28,6 +28,10 @@
  *
  *   ctrl->reserve_lock		mutex: one RESERVE at a time, its reset included
  *   device_lock(&pdev->dev)	attach and unbind of one controller
+ *   q->delete_lock		mutex: the commands that delete a queue, and all of those
+ *				that make it anew. Taken with none of ours held; a
+ *				dma-buf's fence may wait for it, so what takes a
+ *				reservation lock does not come inside.
  *   homi_ctrls_lock		mutex: the list of controllers, their minors
  *   ctx->lock			mutex: which objects of an open file are visible
  *   e->lock			mutex: the leases of an EXTENT and its state. The VFS's

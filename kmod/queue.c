@@ -32,7 +32,9 @@ enum homi_queue_hw {
  * @retried: generation in which its deletion was tried again
  * @stuck: a Create was not answered in time: only a reset can end it. Written
  *	while @creating, read when that is over.
- * @delete_lock: held over Delete SQ and CQ, so that they are sent once
+ * @delete_lock: held over Delete SQ and CQ, so that they are sent once, and over all
+ *	of RECREATE, so that they are not sent to what was made since they were
+ *	decided on; see "Locks"
  * @sq: submission ring; guarded by ctrl->dma_lock
  * @cq: completion ring; likewise
  * @db: where its doorbells are; constant
@@ -51,7 +53,7 @@ struct homi_queue {
 	bool creating;
 	u64 retried;
 	bool stuck;
-	struct mutex delete_lock;	/* one deletion at a time */
+	struct mutex delete_lock;	/* see above */
 	struct homi_ring sq;
 	struct homi_ring cq;
 	struct homi_doorbell db;
@@ -289,22 +291,31 @@ static int homi_queue_delete_one(struct homi_queue *q, u8 opcode)
 	return ret == NVME_SC_QID_INVALID ? 0 : ret;
 }
 
+/* Who creates it deletes it. */
+static bool homi_queue_is_left(struct homi_queue *q)
+{
+	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	bool left;
+
+	spin_lock(&ctrl->lock);
+	left = q->hw == HOMI_HW_CREATED && !q->creating;
+	spin_unlock(&ctrl->lock);
+	return left;
+}
+
 /*
  * Delete SQ, then CQ. If the controller does not do it, reset it: the reset's
  * hook ends the queue then, and all that depends on it waits for that.
  */
-static void homi_queue_delete(struct homi_queue *q)
+static void homi_queue_delete_locked(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 	int ret;
 
-	mutex_lock(&q->delete_lock);
-	spin_lock(&ctrl->lock);
-	ret = q->hw == HOMI_HW_NONE || q->creating;
-	spin_unlock(&ctrl->lock);
-	/* Who creates it deletes it; and a removal needs no command. */
-	if (ret || homi_ctrl_is_gone(ctrl))
-		goto out;
+	lockdep_assert_held(&q->delete_lock);
+	/* A removal needs no command. */
+	if (!homi_queue_is_left(q) || homi_ctrl_is_gone(ctrl))
+		return;
 	ret = -ETIMEDOUT;
 	if (!q->stuck)
 		ret = homi_queue_delete_one(q, nvme_admin_delete_sq);
@@ -319,7 +330,15 @@ static void homi_queue_delete(struct homi_queue *q)
 			q->qid, ret);
 		ctrl->ops->reset(&ctrl->nvme);
 	}
-out:
+}
+
+static void homi_queue_delete(struct homi_queue *q)
+{
+	/* Asked before the lock too: nobody waits for who creates it. */
+	if (!homi_queue_is_left(q))
+		return;
+	mutex_lock(&q->delete_lock);
+	homi_queue_delete_locked(q);
 	mutex_unlock(&q->delete_lock);
 }
 
@@ -597,20 +616,34 @@ static void homi_queue_clear_rings(struct homi_queue *q)
 	mutex_unlock(&ctrl->dma_lock);
 }
 
-static int homi_queue_remake(struct homi_queue *q)
+static int homi_queue_remake_locked(struct homi_queue *q)
 {
 	int ret;
 
+	lockdep_assert_held(&q->delete_lock);
 	ret = homi_queue_hw_restart(q);
 	if (ret)
 		return ret;
 	homi_queue_clear_rings(q);
 	ret = homi_queue_make(q);
 	if (ret) {
-		homi_queue_delete(q);
+		homi_queue_delete_locked(q);
 		homi_queue_set_state(q, HOMI_QUEUE_LOST);
-		return ret;
 	}
+	return ret;
+}
+
+static int homi_queue_remake(struct homi_queue *q)
+{
+	int ret;
+
+	/* It is being deleted, or made by somebody else. */
+	if (!mutex_trylock(&q->delete_lock))
+		return -EAGAIN;
+	ret = homi_queue_remake_locked(q);
+	mutex_unlock(&q->delete_lock);
+	if (ret)
+		return ret;
 	/* Its mappings lead to the page of lost doorbells still. */
 	homi_object_zap(&q->obj);
 	homi_exports_renew(&q->obj);

@@ -175,6 +175,74 @@ static void homi_test_recreate_fails(struct kunit *test)
 	homi_ctx_close(ctx);
 }
 
+/* What happens while a command of one who has come too late is out */
+static struct {
+	struct homi_queue *q;
+	u8 opcode;
+	int ret;
+} homi_late;
+
+static void homi_test_made_meanwhile(struct homi_mock *mock)
+{
+	homi_mock_reset(mock);
+	homi_late.ret = homi_test_recreate(homi_late.q);
+}
+
+/* The queue is made in vain. Who made it deletes it, and that takes its time. */
+static void homi_test_made_in_vain(struct homi_mock *mock)
+{
+	homi_mock_reset(mock);
+	mock->fault = (struct homi_mock_fault){
+		.opcode = homi_late.opcode,
+		.count = 1,
+		.executed = true,
+		.event = homi_test_made_meanwhile,
+	};
+}
+
+/*
+ * A deletion that was decided on before a reset must not act on what is made after
+ * it: neither on the queue at the controller, nor on what that holds here.
+ */
+static void homi_test_late_deletion(struct kunit *test)
+{
+	static const u8 opcodes[] = { nvme_admin_delete_sq, DEL_CQ };
+	struct homi_ctx *ctx = homi_test_open(test);
+	struct homi_mock *mock = test->priv;
+	struct homi_queue *q = homi_test_create(test, ctx);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		homi_late.q = q;
+		homi_late.opcode = opcodes[i];
+		homi_late.ret = 1;
+		homi_mock_reset(mock);
+		mock->fault = (struct homi_mock_fault){
+			.opcode = MAKE_SQ,
+			.count = 1,
+			.event = homi_test_made_in_vain,
+			.ret = -EAGAIN,
+		};
+		KUNIT_EXPECT_EQ_MSG(test, homi_test_recreate(q), -EAGAIN,
+				    "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, homi_late.ret, -EAGAIN, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, q->state, HOMI_QUEUE_LOST, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, homi_mock_queues(mock), 0, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, atomic_read(&ctx->dma_users), 0,
+				    "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, homi_test_recreate(q), 0, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, q->state, HOMI_QUEUE_LIVE, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, q->hw, HOMI_HW_CREATED, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, homi_mock_queues(mock), 2, "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, atomic_read(&ctx->dma_users), 1,
+				    "row %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, kref_read(&q->obj.ref), 2, "row %d", i);
+	}
+	KUNIT_EXPECT_EQ(test, mock->resets, 0);
+	homi_ctx_close(ctx);
+	KUNIT_EXPECT_EQ(test, homi_mock_queues(mock), 0);
+}
+
 /*
  * Paused and resumed: all queues are lost and yet there. They are deleted then,
  * whether they were destroyed meanwhile or are to be made anew.
@@ -401,6 +469,7 @@ static struct kunit_case homi_queue_reset_cases[] = {
 	KUNIT_CASE(homi_test_recreated),
 	KUNIT_CASE(homi_test_recreate_refused),
 	KUNIT_CASE(homi_test_recreate_fails),
+	KUNIT_CASE(homi_test_late_deletion),
 	KUNIT_CASE(homi_test_paused),
 	KUNIT_CASE(homi_test_paused_stuck),
 	KUNIT_CASE(homi_test_removed),

@@ -511,8 +511,8 @@ struct homi_queue_create {
  * may not have been executed; none is executed after this returns. The caller
  * must not touch the rings meanwhile.
  *
- * EAGAIN while the controller is resetting, or has not let go of the queue yet;
- * EBUSY if the queue is not lost; ESTALE if it was taken back (HOLDERS); ENOSPC
+ * EAGAIN while the controller is resetting, has not let go of the queue yet, or
+ * another thread makes it anew; EBUSY if the queue is not lost; ESTALE if it was taken back (HOLDERS); ENOSPC
  * if the controller does not grant its queue identifier any more (destroy it and
  * create another); EIO, or EAGAIN, if the queue could not be made: it is lost as
  * before. Needs no privilege: the descriptor gave the queue already.
