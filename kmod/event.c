@@ -19,19 +19,6 @@ void homi_event_signal(struct homi_ctrl *ctrl, struct eventfd_ctx *event)
 		eventfd_signal(event);
 }
 
-static void homi_event_replace(struct homi_ctrl *ctrl,
-			       struct eventfd_ctx **event,
-			       struct eventfd_ctx *next, bool at_once)
-{
-	spin_lock(&ctrl->lock);
-	swap(*event, next);
-	if (at_once)
-		homi_event_signal(ctrl, *event);
-	spin_unlock(&ctrl->lock);
-	if (next)
-		eventfd_ctx_put(next);
-}
-
 /**
  * homi_event_drop - no news any more
  * @ctrl: the controller
@@ -39,7 +26,27 @@ static void homi_event_replace(struct homi_ctrl *ctrl,
  */
 void homi_event_drop(struct homi_ctrl *ctrl, struct eventfd_ctx **event)
 {
-	homi_event_replace(ctrl, event, NULL, false);
+	struct eventfd_ctx *old = NULL;
+
+	spin_lock(&ctrl->lock);
+	swap(*event, old);
+	spin_unlock(&ctrl->lock);
+	if (old)
+		eventfd_ctx_put(old);
+}
+
+/* The state under the lock under which it changes: either tells of a change. */
+static void homi_event_bind_ctx(struct homi_ctx *ctx, struct eventfd_ctx *event)
+{
+	struct homi_ctrl *ctrl = ctx->ctrl;
+
+	spin_lock(&ctrl->lock);
+	swap(ctx->event, event);
+	if (ctrl->state != HOMI_CTRL_LIVE)
+		homi_event_signal(ctrl, ctx->event);
+	spin_unlock(&ctrl->lock);
+	if (event)
+		eventfd_ctx_put(event);
 }
 
 static int homi_event_bind_object(struct homi_ctx *ctx, u32 id,
@@ -84,8 +91,7 @@ int homi_cmd_event_bind(struct homi_call *call)
 	if (cmd->id)
 		ret = homi_event_bind_object(ctx, cmd->id, event);
 	else
-		homi_event_replace(ctx->ctrl, &ctx->event, event,
-				   !homi_ctrl_is_live(ctx->ctrl));
+		homi_event_bind_ctx(ctx, event);
 	if (ret && event)
 		eventfd_ctx_put(event);
 	return ret;
