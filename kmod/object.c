@@ -19,6 +19,8 @@
 #define HOMI_FS_MAGIC	0x686f6d69
 
 static struct vfsmount *homi_mnt;
+/* For what waits for the controller. What brings that back is on another one. */
+static struct workqueue_struct *homi_teardown_wq;
 
 u64 homi_cookie(struct homi_object *obj, enum homi_region region)
 {
@@ -439,7 +441,7 @@ void homi_ctx_close(struct homi_ctx *ctx)
 	if (atomic_read(&ctx->dma_users)) {
 		__module_get(THIS_MODULE);
 		INIT_WORK(&ctx->teardown, homi_ctx_teardown);
-		queue_work(homi_wq, &ctx->teardown);
+		queue_work(homi_teardown_wq, &ctx->teardown);
 		return;
 	}
 	homi_ctx_end_objects(ctx, false);
@@ -574,13 +576,19 @@ static struct file_system_type homi_fs_type = {
 
 int homi_object_init(void)
 {
+	homi_teardown_wq = alloc_workqueue("homi_teardown", WQ_UNBOUND, 0);
+	if (!homi_teardown_wq)
+		return -ENOMEM;
 	homi_mnt = kern_mount(&homi_fs_type);
+	if (IS_ERR(homi_mnt))
+		destroy_workqueue(homi_teardown_wq);
 	return PTR_ERR_OR_ZERO(homi_mnt);
 }
 
 void homi_object_exit(void)
 {
 	kern_unmount(homi_mnt);
+	destroy_workqueue(homi_teardown_wq);
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
