@@ -101,6 +101,8 @@ int homi_doorbell_init(struct homi_ctrl *ctrl, unsigned int qid,
 	db->sq_offset = offset_in_page(homi_db_offset(ctrl, qid));
 	db->cq_offset = db->sq_offset + ctrl->stride;
 	db->has_shadow = dbs;
+	db->sq_shadow_offset = 0;
+	db->cq_shadow_offset = 0;
 	if (!dbs)
 		return 0;
 	if (entry + 2 * ctrl->stride > len)

@@ -465,6 +465,13 @@ static const struct homi_object_ops homi_queue_ops = {
 
 /* --- commands --- */
 
+/* 0 if the controller has none */
+static u64 homi_queue_shadow_cookie(struct homi_queue *q,
+				    enum homi_region region)
+{
+	return q->db.has_shadow ? homi_cookie(&q->obj, region) : 0;
+}
+
 static void homi_queue_answer(struct homi_queue *q,
 			      struct homi_queue_create *cmd)
 {
@@ -481,14 +488,12 @@ static void homi_queue_answer(struct homi_queue *q,
 	cmd->out_db_mmap_offset = homi_cookie(obj, HOMI_REGION_DB);
 	cmd->out_sq_db_offset = q->db.sq_offset;
 	cmd->out_cq_db_offset = q->db.cq_offset;
-	if (q->db.has_shadow) {
-		cmd->out_shadow_mmap_offset =
-			homi_cookie(obj, HOMI_REGION_SHADOW);
-		cmd->out_event_mmap_offset =
-			homi_cookie(obj, HOMI_REGION_EVENT);
-		cmd->out_sq_shadow_offset = q->db.sq_shadow_offset;
-		cmd->out_cq_shadow_offset = q->db.cq_shadow_offset;
-	}
+	cmd->out_shadow_mmap_offset =
+		homi_queue_shadow_cookie(q, HOMI_REGION_SHADOW);
+	cmd->out_event_mmap_offset =
+		homi_queue_shadow_cookie(q, HOMI_REGION_EVENT);
+	cmd->out_sq_shadow_offset = q->db.sq_shadow_offset;
+	cmd->out_cq_shadow_offset = q->db.cq_shadow_offset;
 	cmd->out_generation = q->generation;
 }
 
@@ -666,16 +671,10 @@ int homi_cmd_queue_recreate(struct homi_call *call)
 	ret = cmd->depth == q->depth ? homi_queue_remake(q) : -EINVAL;
 	if (!ret) {
 		cmd->out_generation = q->generation;
-		cmd->out_shadow_mmap_offset = 0;
-		cmd->out_event_mmap_offset = 0;
-		cmd->out_sq_shadow_offset = 0;
-		cmd->out_cq_shadow_offset = 0;
-	}
-	if (!ret && q->db.has_shadow) {
 		cmd->out_shadow_mmap_offset =
-			homi_cookie(obj, HOMI_REGION_SHADOW);
+			homi_queue_shadow_cookie(q, HOMI_REGION_SHADOW);
 		cmd->out_event_mmap_offset =
-			homi_cookie(obj, HOMI_REGION_EVENT);
+			homi_queue_shadow_cookie(q, HOMI_REGION_EVENT);
 		cmd->out_sq_shadow_offset = q->db.sq_shadow_offset;
 		cmd->out_cq_shadow_offset = q->db.cq_shadow_offset;
 	}

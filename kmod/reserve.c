@@ -262,6 +262,8 @@ static int homi_holders_answer(struct homi_survey *survey,
 			       struct homi_holders *cmd, struct homi_ctrl *ctrl)
 {
 	cmd->count = survey->count;
+	cmd->out_revoked = 0;
+	cmd->out_busy = homi_queues_taken_busy(ctrl);
 	if (survey->count > survey->room)
 		return -EMSGSIZE;
 	if (copy_to_user(u64_to_user_ptr(cmd->holders), survey->holders,

@@ -514,6 +514,53 @@ TEST(flags_and_reserved)
 	}
 }
 
+#define OUT(type, from, to)	offsetof(struct type, from), offsetof(struct type, to)
+#define OUT_TAIL(type, from)	offsetof(struct type, from), sizeof(struct type)
+
+/* What a command answers, from and to */
+static const struct {
+	unsigned long cmd;
+	uint32_t from, to;
+} outs[] = {
+	{ HOMI_CTRL_INFO, OUT_TAIL(homi_ctrl_info, out_state) },
+	{ HOMI_NS_INFO, OUT(homi_ns_info, out_nsid, __reserved) },
+	{ HOMI_MEM_REGISTER, OUT_TAIL(homi_mem_register, out_mem_id) },
+	{ HOMI_MEM_INFO, OUT_TAIL(homi_mem_info, out_type) },
+	{ HOMI_QUEUE_CREATE, OUT(homi_queue_create, out_queue_id, sq_mem_id) },
+	{ HOMI_QUEUE_INFO, OUT_TAIL(homi_queue_info, out_state) },
+	{ HOMI_RESERVE, OUT_TAIL(homi_reserve, out_queues_granted) },
+	{ HOMI_HOLDERS, OUT_TAIL(homi_holders, out_revoked) },
+	{ HOMI_RESOLVE_SET, OUT_TAIL(homi_resolve_set, out_set_id) },
+	{ HOMI_IO_STATS, OUT_TAIL(homi_io_stats, out_fs_reads) },
+};
+
+/* Each out field is written, whatever the caller had there. */
+TEST(out_fields)
+{
+	char clean[256] __attribute__((aligned(8)));
+	char dirty[sizeof(clean)] __attribute__((aligned(8)));
+	const struct row *row;
+	unsigned int i, at;
+
+	fx_open(true);
+	for (i = 0; i < ARRAY_SIZE(outs); i++) {
+		for (row = rows; row->cmd != outs[i].cmd; row++)
+			;
+		if (prepare(row, clean, row->size))
+			continue;	/* no queue to be had */
+		memcpy(dirty, clean, row->size);
+		memset(dirty + outs[i].from, 0xff, outs[i].to - outs[i].from);
+		expect(row, "clean", 0, clean);
+		expect(row, "dirty", 0, dirty);
+		/* A MEM may be left from before, and the next one has another id. */
+		if (row->id)
+			memcpy(dirty + row->id, clean + row->id, 4);
+		for (at = outs[i].from; at < outs[i].to; at++)
+			if (clean[at] != dirty[at])
+				FAIL("%s: byte %u depends on what was there", row->name, at);
+	}
+}
+
 /*
  * Structures that cannot be read, end in nothing, or cannot be written: nothing may stay
  * behind, which check_clean() sees for queues.

@@ -225,6 +225,61 @@ static void homi_test_arguments(struct kunit *test)
 	homi_ctx_close(ctx);
 }
 
+static void homi_test_no_shadow(struct kunit *test,
+				const struct homi_queue_create *cmd,
+				const char *when)
+{
+	KUNIT_EXPECT_EQ_MSG(test, cmd->out_shadow_mmap_offset, 0, "%s", when);
+	KUNIT_EXPECT_EQ_MSG(test, cmd->out_event_mmap_offset, 0, "%s", when);
+	KUNIT_EXPECT_EQ_MSG(test, cmd->out_sq_shadow_offset, 0, "%s", when);
+	KUNIT_EXPECT_EQ_MSG(test, cmd->out_cq_shadow_offset, 0, "%s", when);
+}
+
+/* Whatever the caller had in the fields that are written */
+static void homi_test_answers(struct kunit *test)
+{
+	struct homi_ctx *ctx = homi_test_open(test);
+	struct homi_mock *mock = test->priv;
+	struct homi_queue_create cmd = {};
+	struct homi_call call = { .ctx = ctx, .cmd = &cmd };
+	struct homi_queue_recreate again;
+	u32 *shadows = kunit_kzalloc(test, 2 * PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, shadows);
+	memset(&cmd.out_queue_id, 0xff, offsetof(typeof(cmd), sq_mem_id) -
+	       offsetof(typeof(cmd), out_queue_id));
+	cmd.depth = HOMI_TEST_DEPTH;
+	KUNIT_ASSERT_EQ(test, homi_cmd_queue_create(&call), 0);
+	homi_object_publish(call.created);
+	KUNIT_EXPECT_EQ(test, cmd.out_qid, 3);
+	KUNIT_EXPECT_EQ(test, cmd.out_generation, 1);
+	homi_test_no_shadow(test, &cmd, "without shadow doorbells");
+	/* With them, and without them again */
+	mock->dbs = shadows;
+	mock->eis = (void *)shadows + PAGE_SIZE;
+	mock->shadow_len = PAGE_SIZE;
+	homi_mock_reset(mock);
+	KUNIT_ASSERT_EQ(test, homi_test_recreate(to_queue(call.created)), 0);
+	KUNIT_EXPECT_EQ(test, to_queue(call.created)->db.sq_shadow_offset,
+			2 * 3 * mock->ctrl.stride);
+	mock->dbs = NULL;
+	mock->eis = NULL;
+	homi_mock_reset(mock);
+	memset(&again, 0xff, sizeof(again));
+	again.flags = 0;
+	again.queue_id = cmd.out_queue_id;
+	again.depth = HOMI_TEST_DEPTH;
+	call.cmd = &again;
+	KUNIT_ASSERT_EQ(test, homi_cmd_queue_recreate(&call), 0);
+	KUNIT_EXPECT_EQ(test, again.out_generation, 3);
+	cmd.out_shadow_mmap_offset = again.out_shadow_mmap_offset;
+	cmd.out_event_mmap_offset = again.out_event_mmap_offset;
+	cmd.out_sq_shadow_offset = again.out_sq_shadow_offset;
+	cmd.out_cq_shadow_offset = again.out_cq_shadow_offset;
+	homi_test_no_shadow(test, &cmd, "made anew");
+	homi_ctx_close(ctx);
+}
+
 /* All there are, and a close that deletes them */
 static void homi_test_exhausted(struct kunit *test)
 {
@@ -477,6 +532,7 @@ static struct kunit_case homi_queue_cases[] = {
 	KUNIT_CASE(homi_test_moves),
 	KUNIT_CASE(homi_test_made),
 	KUNIT_CASE(homi_test_arguments),
+	KUNIT_CASE(homi_test_answers),
 	KUNIT_CASE(homi_test_exhausted),
 	KUNIT_CASE(homi_test_create_fails),
 	KUNIT_CASE(homi_test_no_doorbell),
