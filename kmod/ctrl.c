@@ -35,9 +35,45 @@ struct homi_ctrl *homi_ctrl_get(struct homi_ctrl *ctrl)
 	return ctrl;
 }
 
+/* May be called when stock's module is gone, by the last close of the node, say. */
 void homi_ctrl_put(struct homi_ctrl *ctrl)
 {
 	put_device(&ctrl->dev);
+}
+
+/* The last one is still in stock's unbind, or has its module. */
+static void homi_ctrl_drop_stock(struct homi_ctrl *ctrl)
+{
+	if (refcount_dec_and_test(&ctrl->nvme.users))
+		ctrl->ops->detach(&ctrl->nvme);
+}
+
+/**
+ * homi_ctrl_enter_stock - keep what stock has of a controller, and its module
+ * @ctrl: the controller; stock is bound to it, and stays so during this
+ *
+ * Return: true, to be ended by homi_ctrl_leave_stock(); false: stock is going
+ */
+bool homi_ctrl_enter_stock(struct homi_ctrl *ctrl)
+{
+	if (!refcount_inc_not_zero(&ctrl->nvme.users))
+		return false;
+	if (try_module_get(ctrl->nvme.owner))
+		return true;
+	homi_ctrl_drop_stock(ctrl);
+	return false;
+}
+
+/**
+ * homi_ctrl_leave_stock - nothing of it is used any more
+ * @ctrl: the controller; the caller has another reference to it
+ */
+void homi_ctrl_leave_stock(struct homi_ctrl *ctrl)
+{
+	struct module *owner = ctrl->nvme.owner;
+
+	homi_ctrl_drop_stock(ctrl);
+	module_put(owner);
 }
 
 static void homi_ctrl_release(struct device *dev)
@@ -45,7 +81,7 @@ static void homi_ctrl_release(struct device *dev)
 	struct homi_ctrl *ctrl = container_of(dev, struct homi_ctrl, dev);
 
 	ida_free(&homi_minors, MINOR(dev->devt));
-	homi_nvme_detach(&ctrl->nvme);
+	pci_dev_put(ctrl->nvme.pdev);
 	bitmap_free(ctrl->qids);
 	kfree(ctrl);
 }
@@ -395,12 +431,11 @@ static void homi_ctrl_live_work(struct work_struct *work)
 {
 	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
 					      live_work);
-	struct module *owner = ctrl->nvme.owner;
 
 	homi_ctrl_refresh(ctrl);
 	homi_queues_retry(ctrl);
+	homi_ctrl_leave_stock(ctrl);
 	homi_ctrl_put(ctrl);
-	module_put(owner);
 }
 
 /**
@@ -421,18 +456,15 @@ void homi_ctrl_open_gate(struct homi_ctrl *ctrl)
 /**
  * homi_ctrl_went_live - stock says that the controller is up after a reset
  * @ctrl: the controller
- *
- * The work keeps stock's module too: dropping the last reference to @ctrl runs
- * code of it.
  */
 void homi_ctrl_went_live(struct homi_ctrl *ctrl)
 {
-	if (!try_module_get(ctrl->nvme.owner))
+	if (!homi_ctrl_enter_stock(ctrl))
 		return;
 	homi_ctrl_get(ctrl);
 	if (!queue_work(homi_wq, &ctrl->live_work)) {
+		homi_ctrl_leave_stock(ctrl);
 		homi_ctrl_put(ctrl);
-		module_put(ctrl->nvme.owner);
 	}
 }
 
@@ -505,6 +537,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	init_waitqueue_head(&ctrl->wait);
 	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
 	init_rwsem(&ctrl->nvme.gate);
+	refcount_set(&ctrl->nvme.users, 1);
 	/* Until homi_ctrl_refresh() */
 	ctrl->state = HOMI_CTRL_RESETTING;
 	ctrl->generation = 1;
@@ -658,6 +691,7 @@ err_unmap:
 	iounmap(ctrl->bar);
 	ctrl->bar = NULL;
 err_put:
+	homi_ctrl_drop_stock(ctrl);
 	homi_ctrl_put(ctrl);
 	return ret;
 }
@@ -783,6 +817,7 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 	homi_ctrl_each_ctx(ctrl, homi_extents_gone, NULL);
 	homi_exports_revoke(ctrl);
 	homi_ctrl_unlist(ctrl);
+	homi_ctrl_drop_stock(ctrl);
 	homi_ctrl_put(ctrl);
 	homi_ctrl_put(ctrl);	/* the list's */
 }
@@ -815,6 +850,7 @@ void homi_ctrl_detach_all(void)
 			homi_ctrl_unlist(ctrl);
 			homi_ctrl_detach(ctrl);
 			homi_ctrl_end_io(ctrl);
+			homi_ctrl_drop_stock(ctrl);
 			homi_ctrl_put(ctrl);
 		}
 		homi_ctrl_put(ctrl);

@@ -64,6 +64,8 @@
  * DOC: References
  *
  *   open file -> ctx -> ctrl
+ *   stock's binding, ctx, live_work -> what stock has of a ctrl (nvme.users); the
+ *   latter two with a reference to stock's module, whose code the last one runs
  *   object -> ctx; table entry -> object; each mapping -> object (and open file)
  *   controller hardware -> queue ("hw reference"): from before Create CQ until
  *   the queue is known to be deleted or the controller disabled
@@ -107,7 +109,7 @@ struct homi_io_counts {
 /**
  * struct homi_ctrl - one NVMe controller (PCI function) bound to stock nvme
  * @entry: in homi_ctrls; guarded by homi_ctrls_lock
- * @nvme: what the glue knows; constant while attached
+ * @nvme: what the glue knows; constant while attached, see nvme.users
  * @ops: the glue's operations, or a mock's
  * @dev: our class device, whose references keep this structure
  * @cdev: the character device
@@ -402,6 +404,8 @@ void homi_ctrl_unbound(struct pci_dev *pdev);
 void homi_ctrl_detach_all(void);
 struct homi_ctrl *homi_ctrl_get(struct homi_ctrl *ctrl);
 void homi_ctrl_put(struct homi_ctrl *ctrl);
+bool homi_ctrl_enter_stock(struct homi_ctrl *ctrl);
+void homi_ctrl_leave_stock(struct homi_ctrl *ctrl);
 struct homi_ctrl *homi_ctrl_find(const void *nvme_ctrl);
 bool homi_ctrl_is_live(struct homi_ctrl *ctrl);
 bool homi_ctrl_is_gone(struct homi_ctrl *ctrl);

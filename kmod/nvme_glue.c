@@ -730,7 +730,16 @@ static int homi_stock_io(struct request_queue *q, struct homi_nvme_io *io,
 	return 0;
 }
 
+static void homi_stock_detach(struct homi_nvme *nvme)
+{
+	blk_put_queue(nvme->admin_q);
+	nvme->admin_q = NULL;
+	put_device(nvme->class_dev);
+	nvme->class_dev = NULL;
+}
+
 const struct homi_nvme_ops homi_nvme_stock_ops = {
+	.detach = homi_stock_detach,
 	.admin = homi_stock_admin,
 	.identify = homi_stock_identify,
 	.grant = homi_stock_grant,
@@ -828,7 +837,8 @@ static struct request_queue *homi_find_admin_q(struct homi_nvme *nvme)
  * @pdev: the function; the caller holds its device lock and it is bound
  *
  * -EAGAIN if the controller is not LIVE yet; before that stock has no admin
- * queue. Without BTF it is asked for a feature.
+ * queue. Without BTF it is asked for a feature. The caller ends it by the operation
+ * "detach", and puts @nvme->pdev.
  */
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 {
@@ -855,13 +865,6 @@ int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev)
 	nvme->pdev = pci_dev_get(pdev);
 	nvme->owner = pdev->driver->driver.owner;
 	return 0;
-}
-
-void homi_nvme_detach(struct homi_nvme *nvme)
-{
-	blk_put_queue(nvme->admin_q);
-	put_device(nvme->class_dev);
-	pci_dev_put(nvme->pdev);
 }
 
 /**

@@ -5,16 +5,19 @@
 #include <linux/blkdev.h>
 #include <linux/nvme.h>
 #include <linux/pci.h>
+#include <linux/refcount.h>
 #include <linux/rwsem.h>
 
 /**
  * struct homi_nvme - a controller of the stock driver, from outside
  * @pdev: its PCI function; holds a reference
- * @class_dev: its class device ("nvme0"); holds a reference
- * @ctrl: the stock driver's struct nvme_ctrl, opaque
- * @dev: the stock driver's struct nvme_dev, opaque; NULL without BTF
- * @admin_q: its admin queue; holds a reference
- * @owner: the PCI driver's module; NULL if built in
+ * @class_dev: its class device ("nvme0"); holds a reference until it is detached
+ * @ctrl: the stock driver's struct nvme_ctrl, opaque; there as long
+ * @dev: the stock driver's struct nvme_dev, opaque; NULL without BTF; likewise
+ * @admin_q: its admin queue; holds a reference as @class_dev does
+ * @owner: the PCI driver's module; NULL if built in. There while @users is not 0.
+ * @users: who may use the above: one while stock is bound to the function, and one
+ *	for each who has a reference to @owner for that; made by the caller
  * @doorbell_stride: bytes from one doorbell to the next; set by the caller
  * @gate: held for reading while a command is handed to stock; the caller makes
  *	it, and waits for it when it has set @shut
@@ -27,6 +30,7 @@ struct homi_nvme {
 	void *dev;
 	struct request_queue *admin_q;
 	struct module *owner;
+	refcount_t users;
 	u32 doorbell_stride;
 	struct rw_semaphore gate;
 	bool shut;
@@ -76,6 +80,7 @@ struct homi_nvme_io {
 
 /**
  * struct homi_nvme_ops - what homi asks of the stock driver
+ * @detach: let go of all but @pdev; the last put runs code of the stock driver
  * @admin: send an admin command that carries its own PRPs and no data. It is
  *	made to fail with -EAGAIN unless the controller is LIVE when it would be
  *	dispatched. 0, a positive NVMe status, or -errno; -EBUSY if it could not
@@ -103,6 +108,7 @@ struct homi_nvme_io {
  *	namespace is gone or was formatted.
  */
 struct homi_nvme_ops {
+	void (*detach)(struct homi_nvme *nvme);
 	int (*admin)(struct homi_nvme *nvme, struct nvme_command *cmd,
 		     unsigned int timeout_ms);
 	int (*identify)(struct homi_nvme *nvme, u8 cns, u32 nsid, void *buf);
@@ -156,7 +162,6 @@ bool homi_nvme_hooked(void);
 bool homi_nvme_bound(struct pci_dev *pdev);
 bool homi_nvme_is_live(struct homi_nvme *nvme);
 int homi_nvme_attach(struct homi_nvme *nvme, struct pci_dev *pdev);
-void homi_nvme_detach(struct homi_nvme *nvme);
 int homi_nvme_load_layout(void);
 bool homi_nvme_takes_sgl(void);
 

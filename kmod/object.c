@@ -296,9 +296,9 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	struct inode *inode;
 	bool bound;
 
-	/* Stock's module is there until an unbind, which sets "gone" first. */
+	/* Stock is bound until an unbind, which sets "gone" first. */
 	mutex_lock(&ctrl->dma_lock);
-	bound = !ctrl->gone && try_module_get(ctrl->nvme.owner);
+	bound = !ctrl->gone && homi_ctrl_enter_stock(ctrl);
 	mutex_unlock(&ctrl->dma_lock);
 	if (!bound)
 		return ERR_PTR(-ENODEV);
@@ -339,7 +339,7 @@ err_page:
 err_free:
 	kfree(ctx);
 err_driver:
-	module_put(ctrl->nvme.owner);
+	homi_ctrl_leave_stock(ctrl);
 	return ERR_PTR(-ENOMEM);
 }
 
@@ -347,7 +347,6 @@ static void homi_ctx_free(struct kref *ref)
 {
 	struct homi_ctx *ctx = container_of(ref, struct homi_ctx, ref);
 	struct homi_ctrl *ctrl = ctx->ctrl;
-	struct module *owner = ctrl->nvme.owner;
 
 	spin_lock(&ctrl->lock);
 	list_del(&ctx->entry);
@@ -360,9 +359,8 @@ static void homi_ctx_free(struct kref *ref)
 	put_pid(ctx->pid);
 	__free_page(ctx->park);
 	kfree(ctx);
+	homi_ctrl_leave_stock(ctrl);
 	homi_ctrl_put(ctrl);
-	/* Last: the put above may run code of the stock driver. */
-	module_put(owner);
 }
 
 void homi_ctx_put(struct homi_ctx *ctx)

@@ -83,7 +83,11 @@ static u32 homi_reset_share(void *nvme_ctrl, u32 asked, u32 got)
 	if (!ctrl)
 		return min(asked, got);
 	got = homi_reserve_share(ctrl, asked, got);
-	ctrl->ops->tell_shadow(&ctrl->nvme);
+	/* One that could not be attached after all may be let go of just now. */
+	if (homi_ctrl_enter_stock(ctrl)) {
+		ctrl->ops->tell_shadow(&ctrl->nvme);
+		homi_ctrl_leave_stock(ctrl);
+	}
 	homi_ctrl_put(ctrl);
 	return got;
 }

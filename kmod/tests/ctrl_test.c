@@ -24,6 +24,11 @@ void homi_mock_release_dma(struct homi_ctrl *ctrl)
 	homi_ctrl_release_dma(ctrl);
 }
 
+void homi_mock_drop_stock(struct homi_ctrl *ctrl)
+{
+	homi_ctrl_drop_stock(ctrl);
+}
+
 static int homi_test_lend(struct homi_ctrl *ctrl)
 {
 	u64 generation = 0;

@@ -156,6 +156,15 @@ static int homi_mock_grant(struct homi_nvme *nvme, u32 *pairs)
 	return ret;
 }
 
+static void homi_mock_detach(struct homi_nvme *nvme)
+{
+	struct homi_mock *mock = to_mock(nvme);
+
+	mutex_lock(&mock->lock);
+	mock->detached++;
+	mutex_unlock(&mock->lock);
+}
+
 static void homi_mock_tell_shadow(struct homi_nvme *nvme)
 {
 }
@@ -204,6 +213,7 @@ static int homi_mock_find_ns_by_bdev(struct homi_nvme *nvme,
 }
 
 static const struct homi_nvme_ops homi_mock_ops = {
+	.detach = homi_mock_detach,
 	.admin = homi_mock_admin,
 	.identify = homi_mock_identify,
 	.grant = homi_mock_grant,

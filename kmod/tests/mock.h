@@ -36,6 +36,7 @@ struct homi_mock_fault {
  * @granted: answer of Get Features
  * @grant_ret: its status
  * @grant_event: happens while it is out; or NULL
+ * @detached: how often homi let go of what stock has
  * @kernel_queues: what stock could take
  * @cq_depth: entries of each completion queue that exists, else 0
  * @sq_depth: likewise submission queues
@@ -62,6 +63,7 @@ struct homi_mock {
 	u32 granted;
 	int grant_ret;
 	void (*grant_event)(struct homi_mock *mock);
+	u32 detached;
 	u32 kernel_queues;
 	u32 cq_depth[HOMI_MOCK_QUEUES + 1];
 	u32 sq_depth[HOMI_MOCK_QUEUES + 1];
@@ -102,6 +104,7 @@ void homi_mock_setup_ctrl(struct homi_ctrl *ctrl);
 void homi_mock_list_ctrl(struct homi_ctrl *ctrl);
 void homi_mock_unlist_ctrl(struct homi_ctrl *ctrl);
 void homi_mock_release_dma(struct homi_ctrl *ctrl);
+void homi_mock_drop_stock(struct homi_ctrl *ctrl);
 extern const struct homi_nvme_events *const homi_mock_events;
 
 #endif /* _HOMI_MOCK_H */

@@ -231,6 +231,44 @@ static void homi_test_off_the_bus(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hidden->freed, 1);
 }
 
+/*
+ * What stock has of a controller is let go of by the last file that is open when
+ * stock leaves it, and not by the last reference, when stock's module may be gone.
+ */
+static void homi_test_stock_left(struct kunit *test)
+{
+	struct homi_ctx *ctx = homi_test_open(test), *other = homi_test_open(test);
+	struct homi_mock *mock = test->priv;
+
+	homi_ctx_close(other);
+	KUNIT_EXPECT_EQ(test, mock->detached, 0);
+	other = homi_test_open(test);
+	homi_mock_die(mock);
+	homi_mock_drop_stock(&mock->ctrl);
+	KUNIT_EXPECT_EQ(test, mock->detached, 0);
+	homi_ctx_close(other);
+	KUNIT_EXPECT_EQ(test, mock->detached, 0);
+	KUNIT_EXPECT_TRUE(test, IS_ERR(homi_ctx_alloc(&mock->ctrl)));
+	KUNIT_EXPECT_EQ(test, mock->detached, 0);
+	homi_ctx_close(ctx);
+	KUNIT_EXPECT_EQ(test, mock->detached, 1);
+	/* Nobody gets in any more. */
+	KUNIT_EXPECT_FALSE(test, homi_ctrl_enter_stock(&mock->ctrl));
+	KUNIT_EXPECT_EQ(test, mock->detached, 1);
+}
+
+/* With none open */
+static void homi_test_stock_unused(struct kunit *test)
+{
+	struct homi_mock *mock = test->priv;
+
+	homi_ctx_close(homi_test_open(test));
+	homi_mock_die(mock);
+	KUNIT_EXPECT_EQ(test, mock->detached, 0);
+	homi_mock_drop_stock(&mock->ctrl);
+	KUNIT_EXPECT_EQ(test, mock->detached, 1);
+}
+
 /* Cookies tell regions and ids apart, and their pages do not overlap. */
 static void homi_test_cookies(struct kunit *test)
 {
@@ -364,6 +402,8 @@ static struct kunit_case homi_object_cases[] = {
 	KUNIT_CASE(homi_test_busy),
 	KUNIT_CASE(homi_test_last_reference),
 	KUNIT_CASE(homi_test_off_the_bus),
+	KUNIT_CASE(homi_test_stock_left),
+	KUNIT_CASE(homi_test_stock_unused),
 	KUNIT_CASE(homi_test_cookies),
 	KUNIT_CASE(homi_test_mmap_refused),
 	{}
