@@ -194,34 +194,30 @@ static void homi_reset_leave(void)
 	homi_ctrl_detach_all();
 }
 
-/* On failure too a controller may have been met, by the hooks that were there. */
+/*
+ * The notifier first, since by the hooks a controller may be met, on failure too,
+ * and stock may go away under one that is attached.
+ */
 int homi_reset_init(void)
 {
 	int ret;
 
+	ret = bus_register_notifier(&pci_bus_type, &homi_bus_nb);
+	if (ret)
+		return ret;
 	ret = homi_nvme_hook(&homi_reset_events);
 	if (ret) {
 		pr_err("homi: the nvme driver's functions can't be hooked (%d): in use by a live patch or a tracer?\n",
 		       ret);
-		goto err_leave;
+		homi_reset_exit();
+		return ret;
 	}
-	ret = bus_register_notifier(&pci_bus_type, &homi_bus_nb);
-	if (ret)
-		goto err_leave;
 	queue_work(homi_wq, &homi_scan_work);
 	flush_work(&homi_scan_work);
 	return 0;
-
-err_leave:
-	homi_reset_leave();
-	flush_workqueue(homi_wq);
-	return ret;
 }
 
-/*
- * The notifier last, since stock may go away under a controller that is
- * attached.
- */
+/* The notifier last: see homi_reset_init(). */
 void homi_reset_exit(void)
 {
 	homi_reset_leave();
