@@ -617,6 +617,69 @@ static void homi_ctrl_end_io(struct homi_ctrl *ctrl)
 	homi_ctrl_free_lists(ctrl);
 }
 
+/**
+ * homi_ctrl_dead - the controller is lost: no more use, no admin command
+ * @ctrl: the controller
+ * @reason: enum homi_reason that CTRL_INFO gives from now on
+ */
+void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
+{
+	mutex_lock(&ctrl->dma_lock);
+	ctrl->gone = true;
+	mutex_unlock(&ctrl->dma_lock);
+	spin_lock(&ctrl->lock);
+	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
+	WRITE_ONCE(ctrl->nvme.shut, true);
+	ctrl->reason = reason;
+	homi_ctrl_news(ctrl);
+	spin_unlock(&ctrl->lock);
+	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
+	wake_up_all(&ctrl->wait);
+}
+
+/**
+ * homi_ctrl_wait_added - for who opens its node: is it attached?
+ * @ctrl: the controller
+ *
+ * By a node that was there before, somebody may be in while it is not known yet
+ * whether the controller can be had. Who waited finds it gone if not, so that all
+ * of it can be given back.
+ *
+ * Return: 0, or -EINTR
+ */
+int homi_ctrl_wait_added(struct homi_ctrl *ctrl)
+{
+	/* Its state after this */
+	return wait_event_killable(ctrl->wait, smp_load_acquire(&ctrl->added)) ?
+	       -EINTR : 0;
+}
+
+static void homi_ctrl_set_added(struct homi_ctrl *ctrl)
+{
+	/* See homi_ctrl_wait_added(). */
+	smp_store_release(&ctrl->added, true);
+	wake_up_all(&ctrl->wait);
+}
+
+static int homi_ctrl_add_node(struct homi_ctrl *ctrl)
+{
+	int ret;
+
+	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
+	ret = dev_set_name(&ctrl->dev, "homi!%s",
+			   dev_name(ctrl->nvme.class_dev));
+	if (ret)
+		return ret;
+	/* Whoever sees the node finds this too. */
+	homi_debugfs_add(ctrl);
+	cdev_init(&ctrl->cdev, &homi_fops);
+	ctrl->cdev.owner = THIS_MODULE;
+	ret = cdev_device_add(&ctrl->cdev, &ctrl->dev);
+	if (ret)
+		homi_debugfs_del(ctrl);
+	return ret;
+}
+
 /* Called with the lock of @pdev's device held, while stock is bound to it. */
 static int homi_ctrl_attach(struct pci_dev *pdev)
 {
@@ -664,26 +727,18 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	ret = -ENXIO;
 	if (live && homi_ctrl_refresh(ctrl) > 0)
 		goto err_unlist;
-	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
-	ret = dev_set_name(&ctrl->dev, "homi!%s",
-			   dev_name(ctrl->nvme.class_dev));
+	ret = homi_ctrl_add_node(ctrl);
 	if (ret)
 		goto err_unlist;
-	/* Whoever sees the node finds this too. */
-	homi_debugfs_add(ctrl);
-	cdev_init(&ctrl->cdev, &homi_fops);
-	ctrl->cdev.owner = THIS_MODULE;
-	ret = cdev_device_add(&ctrl->cdev, &ctrl->dev);
-	if (ret)
-		goto err_debugfs;
+	homi_ctrl_set_added(ctrl);
 	pci_info(pdev, "homi: %s: %u queue pairs granted, the kernel may take %u\n",
 		 dev_name(ctrl->nvme.class_dev), ctrl->granted,
 		 min(ctrl->kernel_queues, ctrl->granted));
 	return 0;
 
-err_debugfs:
-	homi_debugfs_del(ctrl);
 err_unlist:
+	homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
+	homi_ctrl_set_added(ctrl);
 	homi_ctrl_unlist(ctrl);
 err_lists:
 	homi_ctrl_free_lists(ctrl);
@@ -728,26 +783,6 @@ void homi_ctrl_scan(void)
 			homi_ctrl_attach(pdev);
 		device_unlock(&pdev->dev);
 	}
-}
-
-/**
- * homi_ctrl_dead - the controller is lost: no more use, no admin command
- * @ctrl: the controller
- * @reason: enum homi_reason that CTRL_INFO gives from now on
- */
-void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
-{
-	mutex_lock(&ctrl->dma_lock);
-	ctrl->gone = true;
-	mutex_unlock(&ctrl->dma_lock);
-	spin_lock(&ctrl->lock);
-	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
-	WRITE_ONCE(ctrl->nvme.shut, true);
-	ctrl->reason = reason;
-	homi_ctrl_news(ctrl);
-	spin_unlock(&ctrl->lock);
-	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
-	wake_up_all(&ctrl->wait);
 }
 
 static struct homi_ctx *homi_ctrl_next_ctx(struct homi_ctrl *ctrl)

@@ -113,6 +113,7 @@ struct homi_io_counts {
  * @ops: the glue's operations, or a mock's
  * @dev: our class device, whose references keep this structure
  * @cdev: the character device
+ * @added: it is known whether its node could be made; see homi_ctrl_wait_added()
  * @bar: our own mapping of the register page; NULL after detach
  * @bar_phys: bus address of BAR0 as the CPU sees it
  * @bar_len: bytes in BAR0
@@ -167,6 +168,7 @@ struct homi_ctrl {
 	const struct homi_nvme_ops *ops;
 	struct device dev;
 	struct cdev cdev;
+	bool added;
 	void __iomem *bar;
 	phys_addr_t bar_phys;
 	resource_size_t bar_len;
@@ -414,6 +416,7 @@ int homi_ctrl_status(struct homi_ctrl *ctrl);
 int homi_cmd_ctrl_info(struct homi_call *call);
 int homi_cmd_ns_info(struct homi_call *call);
 void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason);
+int homi_ctrl_wait_added(struct homi_ctrl *ctrl);
 void homi_ctrl_open_gate(struct homi_ctrl *ctrl);
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
 int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid);

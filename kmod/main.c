@@ -246,7 +246,11 @@ static int homi_open(struct inode *inode, struct file *file)
 	struct homi_ctrl *ctrl = container_of(inode->i_cdev, struct homi_ctrl,
 					      cdev);
 	struct homi_ctx *ctx;
+	int ret;
 
+	ret = homi_ctrl_wait_added(ctrl);
+	if (ret)
+		return ret;
 	ctx = homi_ctx_alloc(ctrl);
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
