@@ -20,6 +20,8 @@
 #define HOMI_PAGE_SHIFT_MIN	12
 /* What NS_INFO waits for a reset to end */
 #define HOMI_RESET_MS	60000
+/* Before stock is asked once more for what it was too busy for */
+#define HOMI_AGAIN_MS	1000
 
 struct workqueue_struct *homi_wq;
 
@@ -391,6 +393,12 @@ static int homi_ctrl_read_grant(struct homi_ctrl *ctrl, u64 generation,
 	return ret;
 }
 
+/* Nothing of this lasts: no tag for an admin command, no memory, another reset. */
+static bool homi_ctrl_asks_again(int ret)
+{
+	return ret == -EBUSY || ret == -ENOMEM || ret == -EAGAIN;
+}
+
 /*
  * The controller is live, and was seen to be: lend from it, by what is granted
  * now. Not if another reset came meanwhile; that one ends here too. Positive: it
@@ -419,7 +427,7 @@ static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 	}
 	spin_unlock(&ctrl->lock);
 	/* ENODEV: it goes, or we do. */
-	if (live && ret && ret != -EAGAIN && ret != -ENODEV)
+	if (live && ret && !homi_ctrl_asks_again(ret) && ret != -ENODEV)
 		pci_err(ctrl->nvme.pdev,
 			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",
 			ret);
@@ -427,15 +435,37 @@ static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 	return ret;
 }
 
-static void homi_ctrl_live_work(struct work_struct *work)
+static void homi_ctrl_end_live(struct homi_ctrl *ctrl)
 {
-	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
-					      live_work);
-
-	homi_ctrl_refresh(ctrl);
-	homi_queues_retry(ctrl);
 	homi_ctrl_leave_stock(ctrl);
 	homi_ctrl_put(ctrl);
+}
+
+/* Nobody else would ask, unless there is another reset. */
+static bool homi_ctrl_live_later(struct homi_ctrl *ctrl)
+{
+	bool queued = false;
+
+	/* Whoever makes it gone looks for the work after that. */
+	spin_lock(&ctrl->lock);
+	if (ctrl->state == HOMI_CTRL_RESETTING &&
+	    ctrl->hook_generation == ctrl->generation)
+		queued = queue_delayed_work(homi_wq, &ctrl->live_work,
+					    msecs_to_jiffies(HOMI_AGAIN_MS));
+	spin_unlock(&ctrl->lock);
+	return queued;
+}
+
+static void homi_ctrl_live_work(struct work_struct *work)
+{
+	struct homi_ctrl *ctrl = container_of(to_delayed_work(work),
+					      struct homi_ctrl, live_work);
+	int ret = homi_ctrl_refresh(ctrl);
+
+	homi_queues_retry(ctrl);
+	/* It takes its references along. */
+	if (!homi_ctrl_asks_again(ret) || !homi_ctrl_live_later(ctrl))
+		homi_ctrl_end_live(ctrl);
 }
 
 /**
@@ -462,10 +492,9 @@ void homi_ctrl_went_live(struct homi_ctrl *ctrl)
 	if (!homi_ctrl_enter_stock(ctrl))
 		return;
 	homi_ctrl_get(ctrl);
-	if (!queue_work(homi_wq, &ctrl->live_work)) {
-		homi_ctrl_leave_stock(ctrl);
-		homi_ctrl_put(ctrl);
-	}
+	/* One that waits already has its own. */
+	if (mod_delayed_work(homi_wq, &ctrl->live_work, 0))
+		homi_ctrl_end_live(ctrl);
 }
 
 /* Registers and Identify; sends nothing that changes the controller. */
@@ -535,7 +564,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->imports);
 	INIT_LIST_HEAD(&ctrl->exports);
 	init_waitqueue_head(&ctrl->wait);
-	INIT_WORK(&ctrl->live_work, homi_ctrl_live_work);
+	INIT_DELAYED_WORK(&ctrl->live_work, homi_ctrl_live_work);
 	init_rwsem(&ctrl->nvme.gate);
 	refcount_set(&ctrl->nvme.users, 1);
 	/* Until homi_ctrl_refresh() */
@@ -619,7 +648,7 @@ static void homi_ctrl_end_io(struct homi_ctrl *ctrl)
 
 /**
  * homi_ctrl_dead - the controller is lost: no more use, no admin command
- * @ctrl: the controller
+ * @ctrl: the controller; stock is bound to it still
  * @reason: enum homi_reason that CTRL_INFO gives from now on
  */
 void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
@@ -633,6 +662,9 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
 	ctrl->reason = reason;
 	homi_ctrl_news(ctrl);
 	spin_unlock(&ctrl->lock);
+	/* One that runs does not come again. */
+	if (cancel_delayed_work(&ctrl->live_work))
+		homi_ctrl_end_live(ctrl);
 	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
 	wake_up_all(&ctrl->wait);
 }
@@ -684,8 +716,8 @@ static int homi_ctrl_add_node(struct homi_ctrl *ctrl)
 static int homi_ctrl_attach(struct pci_dev *pdev)
 {
 	struct homi_ctrl *ctrl;
+	int ret, asked = 0;
 	bool live;
-	int ret;
 
 	/* A slot reset ends with a reset of the controller. */
 	if (pci_channel_offline(pdev))
@@ -725,12 +757,16 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	spin_unlock(&ctrl->lock);
 	/* One without I/O queues, an administrative one say, is no business of ours. */
 	ret = -ENXIO;
-	if (live && homi_ctrl_refresh(ctrl) > 0)
+	if (live)
+		asked = homi_ctrl_refresh(ctrl);
+	if (asked > 0)
 		goto err_unlist;
 	ret = homi_ctrl_add_node(ctrl);
 	if (ret)
 		goto err_unlist;
 	homi_ctrl_set_added(ctrl);
+	if (homi_ctrl_asks_again(asked))
+		homi_ctrl_went_live(ctrl);
 	pci_info(pdev, "homi: %s: %u queue pairs granted, the kernel may take %u\n",
 		 dev_name(ctrl->nvme.class_dev), ctrl->granted,
 		 min(ctrl->kernel_queues, ctrl->granted));
@@ -768,21 +804,28 @@ static bool homi_ctrl_is_attached(struct pci_dev *pdev)
  *
  * Safe to call at any time and again. A controller that is not up yet is met
  * again when its start hook runs.
+ *
+ * Return: true if one could not be met that nobody will tell of again
  */
-void homi_ctrl_scan(void)
+bool homi_ctrl_scan(void)
 {
 	struct pci_dev *pdev = NULL;
+	bool again = false;
+	int ret;
 
 	homi_nvme_load_layout();
 	for_each_pci_dev(pdev) {
 		if (pdev->class != PCI_CLASS_STORAGE_EXPRESS ||
 		    !homi_may_attach(pdev))
 			continue;
+		ret = 0;
 		device_lock(&pdev->dev);
 		if (homi_nvme_bound(pdev) && !homi_ctrl_is_attached(pdev))
-			homi_ctrl_attach(pdev);
+			ret = homi_ctrl_attach(pdev);
 		device_unlock(&pdev->dev);
+		again |= ret == -EBUSY || ret == -ENOMEM;
 	}
+	return again;
 }
 
 static struct homi_ctx *homi_ctrl_next_ctx(struct homi_ctrl *ctrl)
@@ -883,6 +926,7 @@ void homi_ctrl_detach_all(void)
 		device_lock(&pdev->dev);
 		if (!list_empty(&ctrl->entry)) {
 			homi_ctrl_unlist(ctrl);
+			homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
 			homi_ctrl_detach(ctrl);
 			homi_ctrl_end_io(ctrl);
 			homi_ctrl_drop_stock(ctrl);

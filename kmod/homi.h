@@ -159,7 +159,8 @@ struct homi_io_counts {
  * @inflight: I/O by extents; closed when the function is off the bus
  * @lists: PRP lists of that I/O, a page each; and short ones
  * @fault: what a test wants instead of the next admin commands of one kind
- * @live_work: after a reset: learn what is granted now, then be live again
+ * @live_work: after a reset: learn what is granted now, then be live again. Has
+ *	references while it is queued, runs, or waits to ask once more.
  * @debugfs: our directory
  */
 struct homi_ctrl {
@@ -214,7 +215,7 @@ struct homi_ctrl {
 		enum homi_fault mode;
 		u32 count;
 	} fault;
-	struct work_struct live_work;
+	struct delayed_work live_work;
 	struct homi_inflight inflight;
 	struct dma_pool *lists[2];
 	struct dentry *debugfs;
@@ -400,7 +401,7 @@ struct homi_call {
 extern struct workqueue_struct *homi_wq;
 int homi_ctrl_init(void);
 void homi_ctrl_exit(void);
-void homi_ctrl_scan(void);
+bool homi_ctrl_scan(void);
 void homi_ctrl_unbind(struct pci_dev *pdev);
 void homi_ctrl_unbound(struct pci_dev *pdev);
 void homi_ctrl_detach_all(void);

@@ -8,12 +8,22 @@
 
 #include "homi.h"
 
+/* Before stock is asked once more for what it was too busy for */
+#define HOMI_SCAN_AGAIN_MS	5000
+
 static void homi_scan_work_fn(struct work_struct *work)
 {
-	homi_ctrl_scan();
+	if (homi_ctrl_scan())
+		queue_delayed_work(homi_wq, to_delayed_work(work),
+				   msecs_to_jiffies(HOMI_SCAN_AGAIN_MS));
 }
 
-static DECLARE_WORK(homi_scan_work, homi_scan_work_fn);
+static DECLARE_DELAYED_WORK(homi_scan_work, homi_scan_work_fn);
+
+static void homi_scan_now(void)
+{
+	mod_delayed_work(homi_wq, &homi_scan_work, 0);
+}
 
 /* Stock is about to disable the controller: queues are lost, mappings gone. */
 static void homi_reset_begin(struct homi_ctrl *ctrl)
@@ -102,7 +112,7 @@ static void homi_reset_resumed(void *nvme_ctrl)
 	bool paused;
 
 	if (!ctrl) {
-		queue_work(homi_wq, &homi_scan_work);
+		homi_scan_now();
 		return;
 	}
 	spin_lock(&ctrl->lock);
@@ -125,7 +135,7 @@ static void homi_reset_live(void *nvme_ctrl)
 {
 	struct homi_ctrl *ctrl = homi_ctrl_find(nvme_ctrl);
 
-	queue_work(homi_wq, &homi_scan_work);
+	homi_scan_now();
 	if (!ctrl)
 		return;
 	spin_lock(&ctrl->lock);
@@ -190,7 +200,7 @@ static struct notifier_block homi_bus_nb = {
 static void homi_reset_leave(void)
 {
 	homi_nvme_unhook();
-	cancel_work_sync(&homi_scan_work);
+	cancel_delayed_work_sync(&homi_scan_work);
 	homi_ctrl_detach_all();
 }
 
@@ -212,8 +222,8 @@ int homi_reset_init(void)
 		homi_reset_exit();
 		return ret;
 	}
-	queue_work(homi_wq, &homi_scan_work);
-	flush_work(&homi_scan_work);
+	homi_scan_now();
+	flush_delayed_work(&homi_scan_work);
 	return 0;
 }
 

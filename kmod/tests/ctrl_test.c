@@ -280,6 +280,42 @@ static void homi_test_grant_fails(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, homi_test_lend(ctrl), 3);
 }
 
+/* Stock has no room for the question: it is asked again, and not for ever. */
+static void homi_test_grant_later(struct kunit *test)
+{
+	static const int busy[] = { -EBUSY, -ENOMEM };
+	struct homi_mock *mock = test->priv;
+	struct homi_ctrl *ctrl = &mock->ctrl;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(busy); i++) {
+		mock->grant_ret = busy[i];
+		homi_mock_reset(mock);
+		KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_RESETTING);
+		KUNIT_EXPECT_TRUE(test, delayed_work_pending(&ctrl->live_work));
+		flush_delayed_work(&ctrl->live_work);
+		KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_RESETTING);
+		mock->grant_ret = 0;
+		flush_delayed_work(&ctrl->live_work);
+		KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_LIVE);
+		KUNIT_EXPECT_FALSE(test, delayed_work_pending(&ctrl->live_work));
+	}
+	/* A reset asks at once, and then nothing is left to ask. */
+	mock->grant_ret = -EBUSY;
+	homi_mock_reset(mock);
+	mock->grant_ret = 0;
+	homi_mock_reset(mock);
+	KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_LIVE);
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&ctrl->live_work));
+	/* Removal does not wait for it; see homi_mock_exit() for its references. */
+	mock->grant_ret = -EBUSY;
+	homi_mock_reset(mock);
+	KUNIT_EXPECT_TRUE(test, delayed_work_pending(&ctrl->live_work));
+	homi_mock_die(mock);
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&ctrl->live_work));
+	KUNIT_EXPECT_EQ(test, refcount_read(&ctrl->nvme.users), 1);
+}
+
 /* Another reset begins while the answer is on its way: it is out of date. */
 static void homi_test_quiesced_again(struct homi_mock *mock)
 {
@@ -359,6 +395,7 @@ static struct kunit_case homi_ctrl_cases[] = {
 	KUNIT_CASE(homi_test_refreshed),
 	KUNIT_CASE(homi_test_fewer),
 	KUNIT_CASE(homi_test_grant_fails),
+	KUNIT_CASE(homi_test_grant_later),
 	KUNIT_CASE(homi_test_late_grant),
 	KUNIT_CASE(homi_test_reach),
 	KUNIT_CASE(homi_test_dead),

@@ -253,7 +253,7 @@ void homi_mock_live(struct homi_mock *mock)
 	homi_mock_set_live(mock, true);
 	homi_mock_events->resumed(mock);
 	homi_mock_events->live(mock);
-	flush_work(&mock->ctrl.live_work);
+	flush_delayed_work(&mock->ctrl.live_work);
 }
 
 void homi_mock_reset(struct homi_mock *mock)
@@ -369,7 +369,7 @@ int homi_mock_init(struct kunit *test)
 	mock->live = true;
 	ctrl->hook_generation = 1;
 	homi_ctrl_went_live(ctrl);
-	flush_work(&ctrl->live_work);
+	flush_delayed_work(&ctrl->live_work);
 	test->priv = mock;
 	return homi_ctrl_status(ctrl);
 }
@@ -383,7 +383,7 @@ void homi_mock_exit(struct kunit *test)
 		return;
 	released = mock->released;
 	flush_work(&mock->reset_work);
-	flush_work(&mock->ctrl.live_work);
+	flush_delayed_work(&mock->ctrl.live_work);
 	homi_mock_unlist_ctrl(&mock->ctrl);
 	homi_ctrl_put(&mock->ctrl);
 	/* Some references are dropped by workers. */

@@ -19,7 +19,7 @@ static void homi_test_numbers_are(struct kunit *test, const char *when,
 {
 	struct homi_mock *mock = test->priv;
 
-	flush_work(&mock->ctrl.live_work);
+	flush_delayed_work(&mock->ctrl.live_work);
 	KUNIT_EXPECT_EQ_MSG(test, mock->ctrl.state, want.state, "%s", when);
 	KUNIT_EXPECT_EQ_MSG(test, mock->ctrl.generation, want.generation, "%s",
 			    when);
