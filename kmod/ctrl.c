@@ -28,6 +28,8 @@ struct workqueue_struct *homi_wq;
 static LIST_HEAD(homi_ctrls);
 static DEFINE_MUTEX(homi_ctrls_lock);
 static DEFINE_IDA(homi_minors);
+/* Functions, by their addresses, that it was said of that they do not tell */
+static DEFINE_XARRAY(homi_silent);
 static struct class *homi_class;
 static dev_t homi_devt;
 
@@ -400,6 +402,21 @@ static bool homi_ctrl_asks_again(int ret)
 }
 
 /*
+ * Once for each function, until stock leaves it or it does tell: one that is not
+ * attached for it is met again whenever another one is.
+ */
+static void homi_ctrl_note_silent(struct pci_dev *pdev, int ret)
+{
+	if (!ret)
+		xa_erase(&homi_silent, (unsigned long)pdev);
+	else if (!xa_insert(&homi_silent, (unsigned long)pdev, xa_mk_value(1),
+			    GFP_KERNEL))
+		pci_err(pdev,
+			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",
+			ret);
+}
+
+/*
  * The controller is live, and was seen to be: lend from it, by what is granted
  * now. Not if another reset came meanwhile; that one ends here too. Positive: it
  * does not tell, by this NVMe status.
@@ -427,10 +444,8 @@ static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 	}
 	spin_unlock(&ctrl->lock);
 	/* ENODEV: it goes, or we do. */
-	if (live && ret && !homi_ctrl_asks_again(ret) && ret != -ENODEV)
-		pci_err(ctrl->nvme.pdev,
-			"homi: does not tell how many queues it grants (%d), none is lent until the next reset\n",
-			ret);
+	if (live && !homi_ctrl_asks_again(ret) && ret != -ENODEV)
+		homi_ctrl_note_silent(ctrl->nvme.pdev, ret);
 	wake_up_all(&ctrl->wait);
 	return ret;
 }
@@ -889,6 +904,7 @@ void homi_ctrl_unbound(struct pci_dev *pdev)
 {
 	struct homi_ctrl *ctrl = homi_ctrl_find_pdev(pdev);
 
+	homi_ctrl_note_silent(pdev, 0);
 	if (!ctrl)
 		return;
 	homi_ctrl_release_dma(ctrl);
@@ -968,6 +984,7 @@ void homi_ctrl_exit(void)
 	unregister_chrdev_region(homi_devt, HOMI_MINORS);
 	class_destroy(homi_class);
 	ida_destroy(&homi_minors);
+	xa_destroy(&homi_silent);
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)

@@ -325,9 +325,9 @@ static void homi_queue_delete_locked(struct homi_queue *q)
 		homi_queue_hw_gone(q);
 	/* EAGAIN, ENODEV: stock is resetting or removing it already. */
 	if (ret && ret != -EAGAIN && ret != -ENODEV) {
-		pci_err(ctrl->nvme.pdev,
-			"homi: queue %u was not deleted (%d), resetting the controller\n",
-			q->qid, ret);
+		dev_err_ratelimited(&ctrl->nvme.pdev->dev,
+				    "homi: queue %u was not deleted (%d), resetting the controller\n",
+				    q->qid, ret);
 		ctrl->ops->reset(&ctrl->nvme);
 	}
 }

@@ -266,9 +266,13 @@ static void homi_test_grant_fails(struct kunit *test)
 {
 	struct homi_mock *mock = test->priv;
 	struct homi_ctrl *ctrl = &mock->ctrl;
+	unsigned long key = (unsigned long)&mock->pdev;
 
+	KUNIT_EXPECT_NULL(test, xa_load(&homi_silent, key));
 	mock->grant_ret = NVME_SC_INTERNAL;
 	homi_mock_reset(mock);
+	/* Said, and noted, so that it is not said again */
+	KUNIT_EXPECT_NOT_NULL(test, xa_load(&homi_silent, key));
 	KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_RESETTING);
 	KUNIT_EXPECT_EQ(test, homi_test_lend(ctrl), -EAGAIN);
 	/* One that is met like that is let be. */
@@ -276,6 +280,7 @@ static void homi_test_grant_fails(struct kunit *test)
 	/* The next one is the way out. */
 	mock->grant_ret = 0;
 	homi_mock_reset(mock);
+	KUNIT_EXPECT_NULL(test, xa_load(&homi_silent, key));
 	KUNIT_EXPECT_EQ(test, ctrl->state, HOMI_CTRL_LIVE);
 	KUNIT_EXPECT_EQ(test, homi_test_lend(ctrl), 3);
 }
