@@ -591,6 +591,7 @@ int homi_extent_init(void)
 
 	if (ret)
 		return ret;
+	homi_backoff_init();
 	ret = homi_fiemap_init();
 	if (ret)
 		homi_lease_exit();

@@ -236,12 +236,18 @@ void homi_extent_gone(struct homi_extent_obj *e);
 void homi_extent_set_state(struct homi_extent_obj *e, u32 state);
 struct file *homi_extent_let_go(struct homi_extent_obj *e);
 
+/* extent_backoff.c */
+void homi_backoff_init(void);
+void homi_backoff_begin(const struct inode *inode);
+bool homi_backoff_is_on(const struct inode *inode);
+
 /* extent_internal.c */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file);
 void homi_extent_drop(struct homi_extent_obj *e);
 void homi_extent_leave(struct homi_extent_obj *e);
 void homi_extent_stop(struct homi_extent_obj *e);
+void homi_extent_mind(struct homi_extent_obj *e);
 void homi_extent_drain(struct homi_extent_obj *e);
 
 #endif /* _HOMI_EXTENT_H */

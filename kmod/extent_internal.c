@@ -20,6 +20,26 @@ void homi_extent_stop(struct homi_extent_obj *e)
 }
 
 /**
+ * homi_extent_mind - its leases go: is anybody to find none when he comes again?
+ * @e: internal, still with its leases; its lock is held
+ *
+ * Not who has the file open for writing, or waits for that, as most do: no lease can
+ * be had then. Of who was told to try again nothing is to be seen here any more, but
+ * that somebody wanted it.
+ */
+void homi_extent_mind(struct homi_extent_obj *e)
+{
+	struct inode *inode;
+
+	lockdep_assert_held(&e->lock);
+	if (!e->file || !test_bit(0, &e->recalled))
+		return;
+	inode = file_inode(e->file);
+	if (!inode_is_open_for_write(inode))
+		homi_backoff_begin(inode);
+}
+
+/**
  * homi_extent_drain - somebody wants the file
  * @e: internal, with a table
  *
@@ -60,8 +80,8 @@ void homi_extent_drop(struct homi_extent_obj *e)
  * than the commands that are on their way to the drive.
  *
  * Return: to be ended by homi_extent_drop(); it may have been recalled already.
- * -EAGAIN if somebody has it open for writing or leased, or has just emptied it, or
- * why it can't be had.
+ * -EAGAIN if somebody has it open for writing or leased, wanted it a moment ago, or has
+ * just emptied it, or why it can't be had.
  */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file)
@@ -76,6 +96,8 @@ struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 	if (!ret)
 		ret = homi_place_find(ctx->ctrl, inode->i_sb, &place,
 				      &all.out_reason);
+	if (!ret && homi_backoff_is_on(inode))
+		ret = -EAGAIN;
 	if (ret)
 		return ERR_PTR(ret);
 	e = homi_extent_alloc(ctx, false);

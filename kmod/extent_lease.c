@@ -218,6 +218,8 @@ struct file *homi_extent_let_go(struct homi_extent_obj *e)
 	const struct cred *cred = override_creds(homi_lease_cred);
 	struct file *file = e->file;
 
+	if (e->internal)
+		homi_extent_mind(e);
 	homi_lease_drop(&e->layout);
 	homi_lease_drop(&e->deleg);
 	homi_lease_drop(&e->lease);

@@ -243,8 +243,8 @@ static inline void homi_uring_prep_buf_(struct io_uring_sqe *sqe, const struct h
  * @length: bytes
  *
  * The CQE's res is bytes or -errno. -EAGAIN: by the kernel, the dma-buf was just being
- * moved: try again; by homi, somebody has the file open for writing, and this file system can't
- * say then where it lies.
+ * moved: try again; by homi, somebody has the file open for writing, or wanted it back some
+ * seconds ago, and this file system can't say then where it lies.
  */
 static inline void homi_uring_prep_buf_read(struct io_uring_sqe *sqe,
 					    const struct homi_uring_buf *buf,
