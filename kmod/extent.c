@@ -59,6 +59,7 @@ static void homi_extent_free(struct homi_object *obj)
 		homi_table_free(e->table, true);
 	if (e->queue)
 		blk_put_queue(e->queue);
+	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_EXTENTS, 1);
 	homi_lease_free(e);
 	kfree(e);
 }
@@ -488,25 +489,27 @@ static int homi_extent_grant_write(struct homi_extent_obj *e,
  * @ctx: the open file
  * @write: to be written to
  *
- * Return: reserved, see homi_object_reserve(); or an error
+ * Return: charged, and reserved, see homi_object_reserve(); or an error
  */
 struct homi_extent_obj *homi_extent_alloc(struct homi_ctx *ctx, bool write)
 {
-	struct homi_extent_obj *e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
-	int ret;
+	int ret = homi_quota_charge(ctx, HOMI_QUOTA_EXTENTS, 1);
+	struct homi_extent_obj *e;
 
-	if (!e)
-		return ERR_PTR(-ENOMEM);
-	ret = homi_lease_prepare(e, write);
+	if (ret)
+		return ERR_PTR(ret);
+	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
+	ret = e ? homi_lease_prepare(e, write) : -ENOMEM;
 	if (!ret)
 		ret = homi_object_reserve(ctx, &e->obj, HOMI_OBJ_EXTENT,
 					  &homi_extent_ops);
-	if (ret) {
+	if (!ret)
+		return e;
+	if (e)
 		homi_lease_free(e);
-		kfree(e);
-		return ERR_PTR(ret);
-	}
-	return e;
+	kfree(e);
+	homi_quota_uncharge(ctx, HOMI_QUOTA_EXTENTS, 1);
+	return ERR_PTR(ret);
 }
 
 static int homi_extent_new(struct homi_call *call, struct file *file,

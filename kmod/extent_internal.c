@@ -81,7 +81,7 @@ void homi_extent_drop(struct homi_extent_obj *e)
  *
  * Return: to be ended by homi_extent_drop(); it may have been recalled already.
  * -EAGAIN if somebody has it open for writing or leased, wanted it a moment ago, or has
- * just emptied it, or why it can't be had.
+ * just emptied it, -EDQUOT, or why it can't be had.
  */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file)

@@ -552,6 +552,7 @@ enum homi_quota {
 	HOMI_QUOTA_QUEUES,	/* queue ids, until nobody maps them any more */
 	HOMI_QUOTA_PAGES,	/* pinned pages */
 	HOMI_QUOTA_FILES,	/* FILEs, which keep files open */
+	HOMI_QUOTA_EXTENTS,	/* EXTENTs, likewise, and leases */
 	HOMI_QUOTA_KINDS,
 };
 

@@ -22,6 +22,10 @@ static unsigned int pinned_mib_per_user;
 module_param(pinned_mib_per_user, uint, 0644);
 MODULE_PARM_DESC(pinned_mib_per_user, "how much memory a user may have registered at one controller, dma-bufs included, MiB, 0: no limit but RLIMIT_MEMLOCK for user pages");
 
+static unsigned int extents_per_user = HOMI_SET_FILES_MAX;
+module_param(extents_per_user, uint, 0644);
+MODULE_PARM_DESC(extents_per_user, "how many EXTENTs a user may hold at one controller, those of SETs and those that READs by extents leave included, 0: no limit");
+
 /**
  * struct homi_user - what a user holds of one controller
  * @entry: in ctrl->users; guarded, as all of it, by ctrl->lock
@@ -45,6 +49,8 @@ static u64 homi_quota_limit(enum homi_quota kind)
 		return rlimit(RLIMIT_NOFILE);
 	if (kind == HOMI_QUOTA_QUEUES)
 		limit = READ_ONCE(queues_per_user);
+	else if (kind == HOMI_QUOTA_EXTENTS)
+		limit = READ_ONCE(extents_per_user);
 	else
 		limit = (u64)READ_ONCE(pinned_mib_per_user) <<
 			(20 - PAGE_SHIFT);
@@ -169,11 +175,12 @@ void homi_users_show(struct homi_ctrl *ctrl, struct seq_file *m)
 
 	lockdep_assert_held(&ctrl->lock);
 	list_for_each_entry(user, &ctrl->users, entry)
-		seq_printf(m, "user %u files %u queues %llu pages %llu registered %llu\n",
+		seq_printf(m, "user %u files %u queues %llu pages %llu registered %llu extents %llu\n",
 			   from_kuid(&init_user_ns, user->uid), user->files,
 			   user->used[HOMI_QUOTA_QUEUES],
 			   user->used[HOMI_QUOTA_PAGES],
-			   user->used[HOMI_QUOTA_FILES]);
+			   user->used[HOMI_QUOTA_FILES],
+			   user->used[HOMI_QUOTA_EXTENTS]);
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)

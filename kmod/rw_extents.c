@@ -673,15 +673,21 @@ static int homi_direct_take_pin(struct homi_direct *d,
 	return 0;
 }
 
-/* By a lease, which most that is read has; else what is asked for this range only. */
+/*
+ * By a lease, which most that is read has; else what is asked for this range only, also
+ * where the caller has too many leases.
+ */
 static int homi_direct_where(struct homi_direct *d,
 			     const struct homi_uring_rw *rw, bool may_wait)
 {
-	int ret = -EAGAIN;
+	int ret = -EAGAIN, pinned;
 
 	if (!d->write && !inode_is_open_for_write(file_inode(d->named.of)))
 		ret = homi_direct_take_map(d, may_wait);
-	return ret == -EAGAIN ? homi_direct_take_pin(d, rw, may_wait) : ret;
+	if (ret != -EAGAIN && ret != -EDQUOT)
+		return ret;
+	pinned = homi_direct_take_pin(d, rw, may_wait);
+	return pinned == -EAGAIN && may_wait ? ret : pinned;
 }
 
 /*

@@ -34,6 +34,7 @@ static struct parameter {
 	{ .name = "delete_ms" },
 	{ .name = "queues_per_user" },
 	{ .name = "pinned_mib_per_user" },
+	{ .name = "extents_per_user" },
 };
 
 __attribute__((constructor)) static void common_init(void)
@@ -299,6 +300,11 @@ void set_quotas(unsigned int queues, unsigned int mib)
 {
 	set_parameter("queues_per_user", queues);
 	set_parameter("pinned_mib_per_user", mib);
+}
+
+void set_extent_quota(unsigned int extents)
+{
+	set_parameter("extents_per_user", extents);
 }
 
 void set_cap(unsigned int cap, bool on)

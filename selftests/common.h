@@ -99,6 +99,7 @@ void set_delete_ms(unsigned int ms);
 #define QUIESCE_MS	"/sys/kernel/debug/homi/quiesce_ms"
 /* Per user and controller, 0 for none; as it was when the test ends */
 void set_quotas(unsigned int queues, unsigned int mib);
+void set_extent_quota(unsigned int extents);
 /* Whether a capability that this process has is in force */
 void set_cap(unsigned int cap, bool on);
 void become_nobody(void);

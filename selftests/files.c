@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include <linux/fs.h>
@@ -29,6 +30,14 @@ const char *need_fs(const char *type)
 	ASSERT(!statfs(dir, &st));
 	ASSERT_EQ(xfs ? XFS_MAGIC : EXT4_MAGIC, st.f_type);
 	return dir;
+}
+
+bool goes_beside(void)
+{
+	struct utsname name;
+
+	ASSERT(!uname(&name));
+	return atoi(name.release) < 7;
 }
 
 void file_create(struct file *file, const char *dir, const char *name, size_t size, uint64_t seed)

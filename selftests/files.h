@@ -20,6 +20,13 @@ const char *need_fs(const char *type);
 
 #define FS_TEST(id)	FS_TEST_TIMEOUT(id, TEST_SECONDS)
 
+/*
+ * Can homi ask where a file of the usual ones lies while somebody has it open for writing? Later
+ * kernels' FIEMAP of ext4 takes the inode's lock, and their XFS moves blocks by atomic writes; of
+ * kernels between nothing is known here.
+ */
+bool goes_beside(void);
+
 struct file {
 	char path[256];
 	int fd;			/* read only */

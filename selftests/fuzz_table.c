@@ -19,7 +19,7 @@ static const int of_queue_create[] = {
 	ANY, EPERM, ENOSPC, EDQUOT, ENOENT, ESTALE, EAGAIN, EOPNOTSUPP, EIO, 0
 };
 static const int of_queue_recreate[] = { ANY, ENOENT, EAGAIN, EBUSY, ESTALE, ENOSPC, EIO, 0 };
-static const int of_extent_resolve[] = { ANY, EBADF, EPERM, EAGAIN, EOPNOTSUPP, EIO, 0 };
+static const int of_extent_resolve[] = { ANY, EBADF, EPERM, EDQUOT, EAGAIN, EOPNOTSUPP, EIO, 0 };
 static const int of_extent_ack[] = { ANY, ENOENT, ESTALE, 0 };
 static const int of_event_bind[] = { ANY, ENOENT, EBADF, EOPNOTSUPP, 0 };
 static const int of_doorbell_export[] = { ANY, EPERM, ENOENT, EOPNOTSUPP, EMFILE, 0 };
@@ -29,7 +29,7 @@ static const int of_holders[] = { ANY, EPERM, EMSGSIZE, 0 };
 static const int of_resolve_set[] = { ANY, EBADF, ENOTDIR, 0 };
 static const int of_file_register[] = { ANY, EBADF, EOPNOTSUPP, EDQUOT, 0 };
 static const int of_read[] = {
-	ANY, EBADF, ENOENT, EOPNOTSUPP, ESTALE, EAGAIN, EIO, 0
+	ANY, EBADF, ENOENT, EDQUOT, EOPNOTSUPP, ESTALE, EAGAIN, EIO, 0
 };
 /* And what pwrite() has for a full file system or a file that gets too large */
 static const int of_write[] = {

@@ -10,7 +10,6 @@
 #define SIZE	(1u << 20)
 
 #include <linux/magic.h>
-#include <sys/utsname.h>
 #include <sys/vfs.h>
 
 #include "exporter.h"
@@ -26,19 +25,6 @@ static inline bool is_ext4(const char *dir)
 
 	ASSERT(!statfs(dir, &st));
 	return st.f_type == EXT4_SUPER_MAGIC;
-}
-
-/*
- * Can homi ask where a file of the usual ones lies while somebody has it open for writing? Later
- * kernels' FIEMAP of ext4 takes the inode's lock, and their XFS moves blocks by atomic writes; of
- * kernels between nothing is known here.
- */
-static inline bool goes_beside(void)
-{
-	struct utsname name;
-
-	ASSERT(!uname(&name));
-	return atoi(name.release) < 7;
 }
 
 /* The controller reaches the accelerator's memory, and this is there. */

@@ -41,6 +41,7 @@ static void homi_test_fits(struct kunit *test)
 static void homi_test_limits(struct kunit *test)
 {
 	unsigned int queues = queues_per_user, mib = pinned_mib_per_user;
+	unsigned int extents = extents_per_user;
 
 	queues_per_user = 0;
 	pinned_mib_per_user = 0;
@@ -55,8 +56,13 @@ static void homi_test_limits(struct kunit *test)
 	pinned_mib_per_user = UINT_MAX;
 	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_PAGES),
 			(u64)UINT_MAX * (1048576 / PAGE_SIZE));
+	extents_per_user = 0;
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_EXTENTS), U64_MAX);
+	extents_per_user = 5;
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_EXTENTS), 5ull);
 	queues_per_user = queues;
 	pinned_mib_per_user = mib;
+	extents_per_user = extents;
 }
 
 static struct homi_ctrl *homi_test_users_of(struct kunit *test)

@@ -40,7 +40,8 @@
  *  - EBADF: a file descriptor inside the structure is not open
  *  - ENOSPC: no queue id is left to lend
  *  - EDQUOT: over a quota of the user who opened the file (module parameters
- *    queues_per_user, pinned_mib_per_user), and without CAP_SYS_RESOURCE
+ *    queues_per_user, pinned_mib_per_user, extents_per_user), and without
+ *    CAP_SYS_RESOURCE
  *  - ENOMEM: out of memory
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
@@ -739,7 +740,9 @@ enum {
  * HOMI_EXTENT_REVOKED and hold up nobody.
  *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
- * range that starts at or after the end. Needs to own the file, or CAP_LEASE.
+ * range that starts at or after the end. Needs to own the file, or CAP_LEASE. An
+ * EXTENT keeps a file open and leases on it, and counts (EDQUOT) until it is
+ * destroyed and nothing of it is mapped.
  *
  * With HOMI_RESOLVE_WRITE the holder may write to the blocks until it is
  * recalled, and nobody else has the file open: neither for writing nor for
@@ -871,8 +874,9 @@ struct homi_extent_set {
  * ENOTDIR: @dirfd is no directory; EINVAL: not exactly @count names; EINTR: a
  * fatal signal came, or another one while the system is suspended; ENOMEM,
  * ENODEV: nothing is left of it. An entry's EAGAIN without a reason: a directory
- * above was moved meanwhile. Each file takes about 1 KiB of kernel memory. Needs
- * what EXTENT_RESOLVE needs, for each file.
+ * above was moved meanwhile. Each file takes about 1 KiB of kernel memory, and
+ * counts as an EXTENT until the SET is destroyed: over that quota it is EDQUOT in its
+ * entry, as another error of one file. Needs what EXTENT_RESOLVE needs, for each file.
  */
 struct homi_resolve_set {
 	__u32 size;
@@ -1087,7 +1091,9 @@ enum {
  * where there is no plain block. A READ likewise for 2 to 30 s after somebody wanted the file
  * back from READs and got no descriptor that writes to it: changed its mode, owner, times,
  * attributes or name, or was told to try again. A WRITE is EAGAIN while somebody goes on dirtying the
- * page cache there, or keeps pages of it. What EXTENT_RESOLVE refuses of files is EOPNOTSUPP here;
+ * page cache there, or keeps pages of it. The lease that READs leave on a file counts as
+ * an EXTENT of this open file; over that quota they go as if somebody had it open for
+ * writing, and are EDQUOT where that is not possible. What EXTENT_RESOLVE refuses of files is EOPNOTSUPP here;
  * it need not be the caller's. @file_offset and @length are multiples of the namespace's
  * block size, @mem_offset of 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it;
  * ESTALE: its exporter wants it back. Resets are not seen either, but the block
