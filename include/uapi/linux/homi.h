@@ -329,7 +329,8 @@ struct homi_segment {
  *	also when the call fails with EMSGSIZE
  * @segments: user address of an array of struct homi_segment
  *
- * ESTALE: the memory was revoked. Needs no privilege.
+ * ESTALE: the memory was revoked. Needs no privilege, also where these are physical
+ * addresses, as without an IOMMU that translates.
  */
 struct homi_mem_segments {
 	__u32 size;
