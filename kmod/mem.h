@@ -40,6 +40,8 @@ struct homi_mem_where {
  * @mapped: the function reaches it; guarded by the lock that its kind has for
  *	that, read without
  * @revoked: the exporter wants it back; set once
+ * @zero_by: how the CPU maps it for zeroes, if it is another device's; see
+ *	mem_zero.c
  * @inflight: commands by extents on its addresses; closed when these are given back
  */
 struct homi_mem {
@@ -53,6 +55,7 @@ struct homi_mem {
 	bool pages_only;
 	bool mapped;
 	bool revoked;
+	u32 zero_by;
 	struct homi_inflight inflight;
 };
 

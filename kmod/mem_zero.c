@@ -14,15 +14,41 @@
 /* Of another device's memory, mapped at once */
 #define HOMI_ZERO_MAX	SZ_2M
 
-static int homi_zero_bar(phys_addr_t phys, size_t len)
-{
-	void __iomem *io = ioremap_wc(phys, len);
+/*
+ * How the CPU maps another device's memory. What has failed is not tried again: the
+ * kernel prints that each time, and who reads holes can have it as often as he likes.
+ */
+enum homi_zero_by {
+	HOMI_ZERO_WC,		/* write-combined */
+	HOMI_ZERO_UC,		/* in the usual manner */
+	HOMI_ZERO_NOT,
+};
 
-	/* It may be mapped in another manner already. */
-	if (!io)
+/* It may be mapped in another manner already, by the driver of its device. */
+static void __iomem *homi_zero_map(struct homi_mem *mem, phys_addr_t phys,
+				   size_t len)
+{
+	void __iomem *io = NULL;
+
+	if (READ_ONCE(mem->zero_by) == HOMI_ZERO_WC) {
+		io = ioremap_wc(phys, len);
+		if (!io)
+			cmpxchg(&mem->zero_by, HOMI_ZERO_WC, HOMI_ZERO_UC);
+	}
+	if (!io && READ_ONCE(mem->zero_by) == HOMI_ZERO_UC) {
 		io = ioremap(phys, len);
+		if (!io)
+			WRITE_ONCE(mem->zero_by, HOMI_ZERO_NOT);
+	}
+	return io;
+}
+
+static int homi_zero_bar(struct homi_mem *mem, phys_addr_t phys, size_t len)
+{
+	void __iomem *io = homi_zero_map(mem, phys, len);
+
 	if (!io)
-		return -ENOMEM;
+		return -EOPNOTSUPP;
 	memset_io(io, 0, len);
 	/* Out of the write buffers before anybody is told */
 	wmb();
@@ -62,7 +88,7 @@ static int homi_zero_some(struct homi_mem *mem, struct iommu_domain *domain,
 	if (mem->where.placement == HOMI_PLACEMENT_HOST)
 		return homi_zero_page(pfn_to_page(PHYS_PFN(phys)), phys, len);
 	n = homi_zero_run(domain, addr, phys, len);
-	ret = homi_zero_bar(phys, n);
+	ret = homi_zero_bar(mem, phys, n);
 	return ret ? ret : n;
 }
 
@@ -77,13 +103,14 @@ static int homi_zero_import(struct homi_mem *mem, u64 offset, u64 len)
 }
 
 /**
- * homi_mem_may_zero - is it known what the CPU has to write to?
+ * homi_mem_may_zero - is it known what the CPU has to write to, and that it can?
  * @mem: has been mapped
  */
 bool homi_mem_may_zero(const struct homi_mem *mem)
 {
-	return mem->where.placement == HOMI_PLACEMENT_HOST ||
-	       mem->where.placement == HOMI_PLACEMENT_BAR;
+	if (mem->where.placement == HOMI_PLACEMENT_BAR)
+		return READ_ONCE(mem->zero_by) != HOMI_ZERO_NOT;
+	return mem->where.placement == HOMI_PLACEMENT_HOST;
 }
 
 /*
@@ -109,8 +136,8 @@ static int homi_zero_entered(struct homi_mem *mem, u64 offset, u64 len)
  *
  * It may be taken back between any two pieces of this.
  *
- * Return: 0, -EOPNOTSUPP where nobody knows what it is, -ENOMEM, or what
- * homi_mem_enter() says
+ * Return: 0, -EOPNOTSUPP where nobody knows what it is or the CPU can't map it, or
+ * what homi_mem_enter() says
  */
 int homi_mem_zero(struct homi_mem *mem, u64 offset, u64 len)
 {
