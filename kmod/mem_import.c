@@ -374,7 +374,8 @@ static int homi_import_list(struct homi_import *import,
 
 	mem->segments = kvmalloc_array(import->sgt->nents,
 				       sizeof(*mem->segments),
-				       GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+				       GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+				       __GFP_NOWARN);
 	if (!mem->segments)
 		return -ENOMEM;
 	ret = homi_mem_list(mem, import->sgt, cmd->addr,

@@ -171,7 +171,8 @@ static int homi_mem_user_fill(struct homi_mem_user *user, struct device *dev,
 	/* The DMA mapping may join entries, never split one. */
 	user->mem.segments = kvmalloc_array(user->sgt.orig_nents,
 					    sizeof(*user->mem.segments),
-					    GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+					    GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+					    __GFP_NOWARN);
 	return user->mem.segments ? 0 : -ENOMEM;
 }
 
