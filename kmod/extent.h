@@ -241,6 +241,13 @@ void homi_backoff_init(void);
 void homi_backoff_begin(const struct inode *inode);
 bool homi_backoff_is_on(const struct inode *inode);
 
+/* extent_end.c */
+int homi_touch_init(void);
+void homi_touch_exit(void);
+struct homi_touch *homi_touch_alloc(void);
+void homi_touch_later(struct homi_extent_obj *e, struct file *file);
+void homi_extent_settle(struct homi_extent_obj *e);
+
 /* extent_internal.c */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 					     struct file *file);

@@ -19,7 +19,6 @@
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -31,8 +30,6 @@
 
 /* A fence waits for the controller; so recalls have their own queue. */
 static struct workqueue_struct *homi_recall_wq;
-/* And what waits for a frozen file system, for which a recall may have to end */
-static struct workqueue_struct *homi_touch_wq;
 /* On 6.1 who drops a lease is asked for the same right as who takes it. */
 static const struct cred *homi_lease_cred;
 
@@ -240,66 +237,6 @@ struct file *homi_extent_file(struct homi_extent_obj *e)
 	file = e->file ? get_file(e->file) : NULL;
 	mutex_unlock(&e->lock);
 	return file;
-}
-
-/**
- * struct homi_touch - the times of a file, to be updated later
- * @work: does it, and frees this
- * @file: holds a reference
- */
-struct homi_touch {
-	struct work_struct work;
-	struct file *file;
-};
-
-static void homi_touch_fn(struct work_struct *work)
-{
-	struct homi_touch *touch = container_of(work, struct homi_touch, work);
-	struct super_block *sb = file_inode(touch->file)->i_sb;
-
-	sb_start_write(sb);
-	file_update_time(touch->file);
-	sb_end_write(sb);
-	fput(touch->file);
-	kfree(touch);
-	module_put(THIS_MODULE);
-}
-
-/* Somebody freezes the file system, or has: he may be waiting for who waits for us. */
-static void homi_touch_later(struct homi_extent_obj *e, struct file *file)
-{
-	struct homi_touch *touch = xchg(&e->touch, NULL);
-
-	if (!touch)
-		return;
-	__module_get(THIS_MODULE);
-	touch->file = get_file(file);
-	INIT_WORK(&touch->work, homi_touch_fn);
-	queue_work(homi_touch_wq, &touch->work);
-}
-
-/*
- * What was written is the file's now: no page that was cached before is served
- * again, and its times tell. Before anybody is let at the file, after the last
- * queue is gone. Waits for the file system, so without @e's lock: it may be the
- * controller that this waits for, and a removal takes that lock.
- */
-static void homi_extent_settle(struct homi_extent_obj *e)
-{
-	struct file *file = e->write && e->table ? homi_extent_file(e) : NULL;
-	struct super_block *sb;
-
-	if (!file)
-		return;
-	sb = file_inode(file)->i_sb;
-	invalidate_inode_pages2(file->f_mapping);
-	if (sb_start_write_trylock(sb)) {
-		file_update_time(file);
-		sb_end_write(sb);
-	} else {
-		homi_touch_later(e, file);
-	}
-	fput(file);
 }
 
 static void homi_table_set_state(struct homi_extent_table *table, u32 state)
@@ -519,7 +456,7 @@ int homi_lease_prepare(struct homi_extent_obj *e, bool write)
 	if (!write)
 		return 0;
 	/* The end of it must not fail for want of memory. */
-	e->touch = kzalloc(sizeof(*e->touch), GFP_KERNEL_ACCOUNT);
+	e->touch = homi_touch_alloc();
 	return e->touch ? 0 : -ENOMEM;
 }
 
@@ -597,13 +534,10 @@ int homi_lease_init(void)
 		return -ENOMEM;
 	homi_recall_wq = alloc_workqueue("homi_recall", WQ_UNBOUND | WQ_MEM_RECLAIM,
 					 0);
-	homi_touch_wq = alloc_workqueue("homi_touch", WQ_UNBOUND, 0);
-	if (homi_recall_wq && homi_touch_wq)
+	if (homi_recall_wq && !homi_touch_init())
 		return 0;
 	if (homi_recall_wq)
 		destroy_workqueue(homi_recall_wq);
-	if (homi_touch_wq)
-		destroy_workqueue(homi_touch_wq);
 	put_cred(homi_lease_cred);
 	return -ENOMEM;
 }
@@ -612,6 +546,6 @@ void homi_lease_exit(void)
 {
 	/* A fence may leave a touch. */
 	destroy_workqueue(homi_recall_wq);
-	destroy_workqueue(homi_touch_wq);
+	homi_touch_exit();
 	put_cred(homi_lease_cred);
 }
