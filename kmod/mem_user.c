@@ -18,7 +18,7 @@
 
 /* The page array is one allocation, which may not be larger than this. */
 #define HOMI_MEM_MAX_PAGES	(INT_MAX / sizeof(struct page *))
-/* Between two looks for a fatal signal. */
+/* Between two looks for a fatal signal, or for who else wants the CPU or a lock. */
 #define HOMI_MEM_PIN_PAGES	4096
 
 /* What would need a sync is refused, so there is nothing to copy at the end. */
@@ -132,8 +132,15 @@ static int homi_mem_user_pin(struct homi_mem_user *user, unsigned long addr)
 /* The pages; their mapping is gone. Takes the mmap_lock of whose they are. */
 static void homi_mem_user_unpin(struct homi_mem_user *user)
 {
-	unpin_user_pages_dirty_lock(user->pages, user->pinned,
-				    user->mem.dir == DMA_BIDIRECTIONAL);
+	unsigned long done, n;
+
+	for (done = 0; done < user->pinned; done += n) {
+		n = min_t(unsigned long, user->pinned - done,
+			  HOMI_MEM_PIN_PAGES);
+		unpin_user_pages_dirty_lock(user->pages + done, n,
+					    user->mem.dir == DMA_BIDIRECTIONAL);
+		cond_resched();
+	}
 	account_locked_vm(user->mm, user->nr_pages, false);
 	mmdrop(user->mm);
 }
@@ -224,34 +231,66 @@ static void homi_mem_user_unmap(struct homi_mem_user *user)
 }
 
 /*
- * Does the function reach the pages themselves, not copies? Behind an IOMMU
- * dma_need_sync() can't tell: before 6.10 it always says yes, later it speaks
- * for all that the device ever mapped. There the page tables are asked.
+ * Nobody is kept waiting for all pages of a large one, a removal say. If that came
+ * meanwhile nothing may be mapped any more, and the domain gone; else both are there.
  */
-static bool homi_mem_user_is_direct(struct homi_mem_user *user, struct device *dev)
+static int homi_mem_user_breathe(struct homi_ctrl *ctrl)
 {
-	struct iommu_domain *domain = homi_mem_domain(dev);
-	struct scatterlist *sg;
-	unsigned long page = 0;
-	u64 off;
-	int i;
+	mutex_unlock(&ctrl->dma_lock);
+	cond_resched();
+	mutex_lock(&ctrl->dma_lock);
+	return ctrl->gone ? -ENODEV : 0;
+}
 
-	if (!dev_is_dma_coherent(dev))
-		return false;
+/* By the page tables of the IOMMU */
+static int homi_mem_user_check_iommu(struct homi_mem_user *user,
+				     struct homi_ctrl *ctrl,
+				     struct iommu_domain *domain)
+{
+	unsigned long page = 0;
+	struct scatterlist *sg;
+	int i, ret;
+	u64 off;
+
 	for_each_sgtable_dma_sg(&user->sgt, sg, i) {
-		if (!domain) {
-			if (dma_need_sync(dev, sg_dma_address(sg)))
-				return false;
-			continue;
-		}
-		for (off = 0; off < sg_dma_len(sg); off += PAGE_SIZE)
+		for (off = 0; off < sg_dma_len(sg); off += PAGE_SIZE, page++) {
+			if (page && !(page % HOMI_MEM_PIN_PAGES)) {
+				ret = homi_mem_user_breathe(ctrl);
+				if (ret)
+					return ret;
+			}
 			if (page >= user->nr_pages ||
 			    iommu_iova_to_phys(domain, sg_dma_address(sg) +
 					       off) !=
-			    page_to_phys(user->pages[page++]))
-				return false;
+			    page_to_phys(user->pages[page]))
+				return -EOPNOTSUPP;
+		}
 	}
-	return true;
+	return 0;
+}
+
+/*
+ * Does the function reach the pages themselves, not copies? Behind an IOMMU
+ * dma_need_sync() can't tell: before 6.10 it always says yes, later it speaks
+ * for all that the device ever mapped. There the page tables are asked. 0, or
+ * -EOPNOTSUPP, or -ENODEV; dma_lock is let go at times.
+ */
+static int homi_mem_user_check_direct(struct homi_mem_user *user,
+				      struct homi_ctrl *ctrl)
+{
+	struct device *dev = &ctrl->nvme.pdev->dev;
+	struct iommu_domain *domain = homi_mem_domain(dev);
+	struct scatterlist *sg;
+	int i;
+
+	if (!dev_is_dma_coherent(dev))
+		return -EOPNOTSUPP;
+	if (domain)
+		return homi_mem_user_check_iommu(user, ctrl, domain);
+	for_each_sgtable_dma_sg(&user->sgt, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return -EOPNOTSUPP;
+	return 0;
 }
 
 static int homi_mem_user_map_locked(struct homi_mem_user *user,
@@ -272,9 +311,9 @@ static int homi_mem_user_map_locked(struct homi_mem_user *user,
 	WRITE_ONCE(user->mem.mapped, true);
 	*reason = HOMI_REASON_PIECES;
 	ret = homi_mem_list(&user->mem, &user->sgt, 0, ctrl->page_size);
-	if (!ret && !homi_mem_user_is_direct(user, dev)) {
+	if (!ret) {
 		*reason = HOMI_REASON_BOUNCED;
-		ret = -EOPNOTSUPP;
+		ret = homi_mem_user_check_direct(user, ctrl);
 	}
 	if (ret)
 		homi_mem_user_unmap(user);
