@@ -21,6 +21,7 @@
 #include <linux/fs.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 
 #include "extent.h"
@@ -30,7 +31,7 @@
 
 /* A fence waits for the controller; so recalls have their own queue. */
 static struct workqueue_struct *homi_recall_wq;
-/* On 6.1 who drops a lease is asked for the same right as who takes it. */
+/* Of leases that are nobody's; and on 6.1 who drops one has to have the right to it. */
 static const struct cred *homi_lease_cred;
 
 /*
@@ -70,11 +71,15 @@ static const struct lease_manager_operations homi_lease_ops = {
 	.lm_change = lease_modify,
 };
 
+/*
+ * Who is to have an EXTENT has to have the right to a lease, and security modules
+ * are asked about him, as by fcntl(). One of homi's own is nobody's.
+ */
 static int homi_lease_try(struct homi_lease *mine, unsigned int flags, int type)
 {
 	struct homi_extent_obj *e = mine->extent;
 	struct file_lease *lease = locks_alloc_lease();
-	const struct cred *cred;
+	const struct cred *cred = NULL;
 	int ret = -EAGAIN;
 
 	if (!lease)
@@ -85,16 +90,20 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags, int type)
 	homi_lease_core(lease, pid) = task_tgid_nr(current);
 	homi_lease_end(lease);
 	lease->fl_lmops = &homi_lease_ops;
-	cred = override_creds(homi_lease_cred);
+	if (e->internal)
+		cred = override_creds(homi_lease_cred);
 	mutex_lock(&e->lock);
 	/* A recall may have ended what is not even resolved. */
 	if (e->file) {
 		homi_lease_core(lease, file) = e->file;
-		ret = kernel_setlease(e->file, type, &lease, NULL);
+		ret = e->internal ?
+			kernel_setlease(e->file, type, &lease, NULL) :
+			vfs_setlease(e->file, type, &lease, NULL);
 		mine->held = !ret;
 	}
 	mutex_unlock(&e->lock);
-	revert_creds(cred);
+	if (cred)
+		revert_creds(cred);
 	if (lease)
 		locks_free_lease(lease);
 	return ret;
@@ -149,6 +158,9 @@ static int homi_lease_take(struct homi_lease *mine, const struct inode *inode,
 			return -EINTR;
 		fsleep(1000);
 	}
+	/* Not his any more; or a security module's word */
+	if (ret == -EACCES)
+		return -EPERM;
 	if (ret == -EINVAL) {
 		*reason = HOMI_REASON_LEASES_OFF;
 		return -EOPNOTSUPP;
@@ -476,6 +488,7 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 					mode | O_LARGEFILE | O_NONBLOCK,
 					e->write ? current_cred() :
 						   homi_lease_cred);
+	int ret;
 
 	if (mine == ERR_PTR(-EAGAIN)) {
 		*reason = HOMI_REASON_LEASE;
@@ -488,6 +501,13 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 	}
 	if (IS_ERR(mine))
 		return PTR_ERR(mine);
+	/* To read he has opened it by himself, and was asked then. */
+	ret = e->write ? security_file_post_open(mine, MAY_OPEN | MAY_READ |
+						       MAY_WRITE) : 0;
+	if (ret) {
+		fput(mine);
+		return ret == -EACCES ? -EPERM : ret;
+	}
 	mutex_lock(&e->lock);
 	e->file = mine;
 	mutex_unlock(&e->lock);
