@@ -93,8 +93,10 @@ static int homi_lease_try(struct homi_lease *mine, unsigned int flags, int type)
 	if (e->internal)
 		cred = override_creds(homi_lease_cred);
 	mutex_lock(&e->lock);
-	/* A recall may have ended what is not even resolved. */
-	if (e->file) {
+	/* A recall may have ended what is not even resolved, or a removal. */
+	if (e->gone) {
+		ret = -ENODEV;
+	} else if (e->file) {
 		homi_lease_core(lease, file) = e->file;
 		ret = e->internal ?
 			kernel_setlease(e->file, type, &lease, NULL) :
