@@ -318,12 +318,13 @@ static int homi_io_flags(struct homi_io *io, const struct homi_uring_rw *rw,
 	return 0;
 }
 
-static int homi_rw_check(const struct homi_uring_rw *rw)
+static int homi_rw_check(const struct homi_uring_rw *rw, bool write)
 {
 	u32 by = rw->flags & (HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS);
 
 	if (rw->flags & ~(HOMI_RW_FD | HOMI_RW_DSYNC | HOMI_RW_BY_FS |
 			  HOMI_RW_BY_EXTENTS) ||
+	    (rw->flags & HOMI_RW_DSYNC && !write) ||
 	    by == (HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS) ||
 	    rw->__reserved[0] | rw->__reserved[1] | rw->__reserved[2] |
 	    rw->__reserved[3])
@@ -468,7 +469,7 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 		return -EINVAL;
 	/* Once: it may be in memory that is shared with the caller. */
 	memcpy(&rw, homi_uring_payload(cmd), sizeof(rw));
-	ret = homi_rw_check(&rw);
+	ret = homi_rw_check(&rw, write);
 	if (ret)
 		return ret;
 	if (homi_ctrl_is_gone(ctx->ctrl))

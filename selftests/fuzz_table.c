@@ -60,8 +60,9 @@ const struct fuzz_row fuzz_rows[FUZZ_CMDS + 1] = {
 	ROW(RESOLVE_SET, resolve_set, 0, 4, of_resolve_set),
 	ROW(FILE_REGISTER, file_register, 0, 5, of_file_register),
 	/* By io_uring only; as any other number for ioctl() */
-	ROW(READ, uring_rw, 15, 12, of_read),
-	ROW(WRITE, uring_rw, 15, 10, of_write),
+	ROW(READ, uring_rw, HOMI_RW_FD | HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS, 12, of_read),
+	ROW(WRITE, uring_rw, HOMI_RW_FD | HOMI_RW_DSYNC | HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS, 10,
+	    of_write),
 	ROW(IO_STATS, io_stats, HOMI_STATS_CTRL, 3, of_any),
 	[FUZZ_UNKNOWN] = { "(unknown)", 64, 0, 1, of_unknown },
 };

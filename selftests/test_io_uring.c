@@ -138,8 +138,9 @@ FS_TEST(data)
 	ASSERT_EQ(SIZE, pread(file.fd, copy, SIZE, 0));
 	check_reads();
 	check_writes(7);
-	t.flags = HOMI_RW_BY_FS | HOMI_RW_DSYNC;
+	t.flags = HOMI_RW_BY_FS;
 	check_reads();
+	t.flags |= HOMI_RW_DSYNC;
 	check_writes(8);
 	/* The descriptor itself */
 	t.file = file.fd;
@@ -377,6 +378,13 @@ static int rw_with(void (*spoil)(struct homi_uring_rw *rw), bool write)
 
 static void spoil_flags(struct homi_uring_rw *rw) { rw->flags = 1u << 4; }
 static void spoil_both(struct homi_uring_rw *rw) { rw->flags = HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS; }
+static void spoil_dsync(struct homi_uring_rw *rw) { rw->flags = HOMI_RW_DSYNC; }
+static void spoil_dsync_fd(struct homi_uring_rw *rw)
+{
+	rw->flags = HOMI_RW_DSYNC | HOMI_RW_FD;
+	rw->file = file.fd;
+}
+
 static void spoil_extents(struct homi_uring_rw *rw) { rw->flags = HOMI_RW_BY_EXTENTS; }
 static void spoil_reserved(struct homi_uring_rw *rw) { rw->__reserved[0] = 1; }
 static void spoil_reserved_last(struct homi_uring_rw *rw) { rw->__reserved[3] = 1ull << 63; }
@@ -430,6 +438,9 @@ FS_TEST(bad_arguments)
 			if (err != bad[i].err)
 				FAIL("%s: %d, not %d", bad[i].what, err, bad[i].err);
 		}
+	/* What only a WRITE can be */
+	ASSERT_EQ(-EINVAL, rw_with(spoil_dsync, false));
+	ASSERT_EQ(-EINVAL, rw_with(spoil_dsync_fd, false));
 	ASSERT(is_filled(mem, 0x33, SIZE));
 	/* Narrow SQEs have no room for it. */
 	io_uring_queue_exit(&ring);

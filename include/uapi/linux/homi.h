@@ -1055,7 +1055,7 @@ struct homi_uring_call {
 /* struct homi_uring_rw.flags */
 enum {
 	HOMI_RW_FD = 1 << 0,		/* @file is a descriptor, not a FILE */
-	HOMI_RW_DSYNC = 1 << 1,		/* WRITE: durable when it completes */
+	HOMI_RW_DSYNC = 1 << 1,		/* WRITE only: durable when it completes */
 	HOMI_RW_BY_FS = 1 << 2,		/* by the file system's direct I/O, or not at all */
 	HOMI_RW_BY_EXTENTS = 1 << 3,	/* by the file's blocks, or not at all */
 };
@@ -1101,7 +1101,7 @@ enum {
  * layer's cgroups and schedulers do not see these commands.
  *
  * EBADF: not open for that; ENOENT: no such FILE or MEM; EFAULT: READ to a MEM without
- * HOMI_MEM_WRITE; EINVAL: not within the MEM; EOPNOTSUPP: also a
+ * HOMI_MEM_WRITE; EINVAL: not within the MEM, or READ with HOMI_RW_DSYNC; EOPNOTSUPP: also a
  * MEM of pages only with HOMI_RW_BY_EXTENTS, a dma-buf with HOMI_RW_BY_FS, or with
  * HOMI_RW_FD the file is not on this controller, in which case FILE_REGISTER tells why;
  * ENODEV: the controller is gone. Not with IORING_SETUP_IOPOLL before 7.0 (EOPNOTSUPP).
