@@ -87,7 +87,7 @@ enum homi_fault {
 	HOMI_FAULT_LOSE,	/* executed, no answer in time */
 };
 
-/* PRP lists of up to 32 entries; most need no more, and what is allocated is cleared */
+/* Bytes for a short PRP list; most need no more, and what is allocated is cleared */
 #define HOMI_SHORT_LIST		256
 
 /* Who does a READ or WRITE */

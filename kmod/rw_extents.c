@@ -47,7 +47,7 @@ struct homi_direct;
  * @length: bytes
  * @tries: how often it was handed to stock
  * @list: its PRP list, or NULL
- * @is_short: of up to HOMI_SHORT_LIST bytes
+ * @is_short: as homi_list_is_short() says
  * @list_dma: its address
  * @work: hands it to stock once more
  */
@@ -441,6 +441,18 @@ static int homi_part_ready(struct homi_nvme_io *io)
 }
 
 /*
+ * Some drives (stock's NVME_QUIRK_DMAPOOL_ALIGN_512) take a last entry that ends where a
+ * page ends for a pointer to another list, which only one with more entries would have.
+ * So no list fills what is allocated for it, which may be the end of a page: short ones
+ * have room for one entry less, and in a page there is one left, since the first page of
+ * a command is in PRP1.
+ */
+static bool homi_list_is_short(u32 entries)
+{
+	return entries * sizeof(__le64) < HOMI_SHORT_LIST;
+}
+
+/*
  * More pages than the first one and PRP2 want one, unless they are one piece for the
  * controller.
  */
@@ -457,7 +469,7 @@ static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 	part->io.sgl = ctrl->takes_sgl &&
 		       !homi_mem_find(d->named.mem, d->mem_offset + part->offset,
 				      part->length, &addr);
-	part->is_short = (pages - 1) * sizeof(*part->list) <= HOMI_SHORT_LIST;
+	part->is_short = homi_list_is_short(pages - 1);
 	return !part->io.sgl;
 }
 
@@ -839,3 +851,7 @@ void homi_rw_extents_exit(void)
 	kmem_cache_destroy(homi_part_cache);
 	kmem_cache_destroy(homi_direct_cache);
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/rw_extents_test.c"
+#endif
