@@ -7,12 +7,13 @@
  * Each has entered the EXTENT, which somebody may want back, or holds the pin, and has
  * entered the controller, until its last command is over, in whatever context that is;
  * and each command, or writing of zeroes, the MEM, which its exporter may want back. So none
- * waits for the process that wanted it, and the exporter, for whom memory may
- * be waiting, for nothing but the controller, to the end of a reset if there is one,
- * since stock holds commands back until then. Long because who enters and who leaves
- * have to be read together.
+ * waits for the process that wanted it, nor for memory that this may be short of, and
+ * the exporter, for whom memory may be waiting, for nothing but the controller, to the
+ * end of a reset if there is one, since stock holds commands back until then. Long
+ * because who enters and who leaves have to be read together.
  */
 #include <linux/blk-mq.h>
+#include <linux/completion.h>
 #include <linux/dmapool.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -36,6 +37,8 @@
 #define HOMI_AGAIN_MS		20
 /* Zeroes that are written before anybody who wants something back is heard again */
 #define HOMI_ZERO_STEP		SZ_2M
+/* For what there is another way without */
+#define HOMI_PART_GFP		(GFP_NOWAIT | __GFP_NOWARN)
 
 struct homi_direct;
 
@@ -79,6 +82,7 @@ struct homi_part {
  * @length: bytes, not beyond the end of the file; 0 after an error from the start on
  * @blocks: bytes, whole blocks
  * @left: commands that are on their way, and one for who begins them
+ * @idle: who begins them waits for those that are on their way; or NULL
  * @lock: guards @bad and @error
  * @bad: where the first error was, from the start of the READ; @blocks for none
  * @error: which
@@ -99,6 +103,7 @@ struct homi_direct {
 	u32 length;
 	u32 blocks;
 	atomic_t left;
+	struct completion *idle;
 	spinlock_t lock;	/* see above */
 	u32 bad;
 	int error;
@@ -271,6 +276,10 @@ static void homi_written_work(struct work_struct *work)
 /* All of its commands are over; in any context. */
 static void homi_direct_over(struct homi_direct *d)
 {
+	if (d->idle) {
+		complete(d->idle);
+		return;
+	}
 	if (d->write || d->length != d->blocks) {
 		queue_work(d->write ? homi_written_wq : homi_direct_wq, &d->work);
 		return;
@@ -473,16 +482,82 @@ static bool homi_part_wants_list(struct homi_part *part, dma_addr_t dma)
 	return !part->io.sgl;
 }
 
+/* Is it still to go on, where it is long? */
+static int homi_direct_may_go_on(struct homi_direct *d)
+{
+	if (homi_direct_is_recalled(d))
+		return -EAGAIN;
+	if (homi_inflight_closed(&homi_direct_ctrl(d)->inflight))
+		return -ENODEV;
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+/* No command of it is on its way when this returns; by who begins them. */
+static void homi_direct_drain(struct homi_direct *d)
+{
+	DECLARE_COMPLETION_ONSTACK(idle);
+
+	d->idle = &idle;
+	if (!atomic_dec_and_test(&d->left))
+		wait_for_completion_io(&idle);
+	d->idle = NULL;
+	atomic_set(&d->left, 1);
+}
+
+/*
+ * Whoever wants the file, or the controller, waits for what has entered, so that does
+ * not wait for memory, of which the caller's cgroup may have none left. Where there is
+ * none the commands that are on their way are waited for, and then @first is free.
+ */
+static struct homi_part *homi_part_new(struct homi_direct *d)
+{
+	struct homi_part *part = &d->first;
+	int ret;
+
+	if (!part->direct)
+		return part;
+	part = kmem_cache_alloc(homi_part_cache, HOMI_PART_GFP);
+	if (part)
+		return part;
+	homi_direct_drain(d);
+	ret = homi_direct_may_go_on(d);
+	return ret ? ERR_PTR(ret) : &d->first;
+}
+
+/*
+ * Likewise: where there is no memory for a list it is as much as needs none. Only of
+ * blocks larger than a page there may be nothing as short as that.
+ */
+static int homi_part_get_list(struct homi_part *part, dma_addr_t dma,
+			      bool may_wait)
+{
+	struct homi_direct *d = part->direct;
+	u32 page = homi_direct_ctrl(d)->page_size, block = d->ns->block_size;
+	bool must = may_wait && block > page;
+
+	part->list = dma_pool_alloc(homi_part_pool(part),
+				    must ? GFP_KERNEL : HOMI_PART_GFP,
+				    &part->list_dma);
+	if (part->list)
+		return 0;
+	if (must)
+		return -ENOMEM;
+	if (!may_wait)
+		return -EAGAIN;
+	part->length = round_down(2 * page - (dma & (page - 1)), block);
+	return 0;
+}
+
+/* Of up to @len bytes, or an error */
 static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
-					 u64 len)
+					 u64 len, bool may_wait)
 {
 	dma_addr_t dma = homi_mem_dma(d->named.mem, d->mem_offset + offset);
-	struct homi_part *part = &d->first;
+	struct homi_part *part = homi_part_new(d);
+	int ret;
 
-	if (part->direct)
-		part = kmem_cache_alloc(homi_part_cache, GFP_KERNEL_ACCOUNT);
-	if (!part)
-		return NULL;
+	if (IS_ERR(part))
+		return part;
 	memset(part, 0, sizeof(*part));
 	part->direct = d;
 	part->offset = offset;
@@ -494,25 +569,24 @@ static struct homi_part *homi_part_alloc(struct homi_direct *d, u32 offset,
 	INIT_DELAYED_WORK(&part->work, homi_part_work);
 	if (!homi_part_wants_list(part, dma))
 		return part;
-	part->list = dma_pool_alloc(homi_part_pool(part), GFP_KERNEL,
-				    &part->list_dma);
-	if (part->list)
+	ret = homi_part_get_list(part, dma, may_wait);
+	if (!ret)
 		return part;
 	homi_part_free(part);
-	return NULL;
+	return ERR_PTR(ret);
 }
 
 /* One command, of up to @len bytes; returns how many, or an error. */
 static int homi_part_begin(struct homi_direct *d, u32 offset, u64 slba, u64 len,
 			   bool may_wait)
 {
-	struct homi_part *part = homi_part_alloc(d, offset, len);
+	struct homi_part *part = homi_part_alloc(d, offset, len, may_wait);
 	struct nvme_rw_command *rw;
 	u32 part_len;
 	int ret;
 
-	if (!part)
-		return -ENOMEM;
+	if (IS_ERR(part))
+		return PTR_ERR(part);
 	part_len = part->length;
 	rw = &part->io.cmd.rw;
 	rw->opcode = d->write ? nvme_cmd_write : nvme_cmd_read;
@@ -562,16 +636,6 @@ static int homi_direct_piece(struct homi_direct *d, u32 offset, bool may_wait)
 	len = min_t(u64, len, HOMI_ZERO_STEP);
 	ret = homi_mem_zero(d->named.mem, d->mem_offset + offset, len);
 	return ret ? ret : len;
-}
-
-/* Is it still to go on, where it is long? */
-static int homi_direct_may_go_on(struct homi_direct *d)
-{
-	if (homi_direct_is_recalled(d))
-		return -EAGAIN;
-	if (homi_inflight_closed(&homi_direct_ctrl(d)->inflight))
-		return -ENODEV;
-	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 /* Can it be begun without waiting, and as a whole, or not? */

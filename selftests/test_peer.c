@@ -323,6 +323,79 @@ FS_TEST(of_somebody_else)
 	file_remove(&file);
 }
 
+/* --- no memory --- */
+
+#define GROUP	"/sys/fs/cgroup/homi_test_peer"
+#define HOG	(40u << 20)
+
+static char hog_path[300];
+
+/* As full as it may be, with page cache: who may not wait for some to be taken back gets none. */
+static void fill_group(void)
+{
+	static char buf[1 << 20];
+	int fd = open(hog_path, O_RDONLY), i;
+
+	for (i = 0; i < (int)(HOG / sizeof(buf)); i++)
+		ASSERT_EQ(sizeof(buf), pread(fd, buf, sizeof(buf), (off_t)i * sizeof(buf)));
+	close(fd);
+}
+
+static void read_in_group(void)
+{
+	static char got[SIZE];
+	unsigned int round, i;
+
+	ASSERT(sysfs_write(GROUP "/cgroup.procs", "0"));
+	begin_peer(NULL, 0);
+	register_again(O_RDONLY);
+	for (round = 0; round < times(40, 8); round++) {
+		struct homi_uring_rw rw = rw_make(&t, 0, 0, SIZE);
+
+		memset(mem, 0, SIZE);
+		fill_group();
+		/* Over each other, with as much in flight as there can be */
+		drive_throttle(round % 2 ? 4000 : 0);
+		for (i = 0; i < 8; i++)
+			rw_post(&ring, t.fd, false, &rw, i);
+		ASSERT_EQ(8, io_uring_submit(&ring));
+		for (i = 0; i < 8; i++)
+			ASSERT_EQ(SIZE, uring_reap(&ring, NULL));
+		drive_throttle(0);
+		ASSERT_EQ(SIZE, pread(file.fd, copy, SIZE, 0));
+		fetch(got, mem, SIZE);
+		ASSERT_SAME(copy, got, SIZE);
+	}
+	ASSERT_EQ(0, own_stats().out_extents_errors);
+}
+
+/* In many pieces, for each of which something is allocated */
+FS_TEST_TIMEOUT(without_memory, 120)
+{
+	struct file hog;
+	unsigned int i;
+	int fd, err;
+
+	sysfs_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(GROUP, 0755) && errno != EEXIST)
+		SKIP("no cgroups here: %s", strerror(errno));
+	if (!sysfs_write(GROUP "/memory.max", "33554432"))
+		SKIP("no limits of memory here");
+	file_create(&file, dir, "pieces", SIZE, 3);
+	file_create(&hog, dir, "hog", HOG, 4);
+	snprintf(hog_path, sizeof(hog_path), "%s", hog.path);
+	ASSERT(!posix_fadvise(hog.fd, 0, 0, POSIX_FADV_DONTNEED));
+	fd = open(file.path, O_WRONLY);
+	for (i = 0; i < SIZE / PAGE; i += 2)
+		ASSERT(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * PAGE, PAGE));
+	close(fd);
+	err = child_status(child_start(read_in_group));
+	file_remove(&hog);
+	file_remove(&file);
+	rmdir(GROUP);
+	ASSERT_EQ(0, err);
+}
+
 /* --- what it names goes --- */
 
 FS_TEST(destroyed_in_flight)
