@@ -721,8 +721,15 @@ static struct homi_extent_obj *homi_direct_map(struct homi_direct *d,
 
 static int homi_direct_take_map(struct homi_direct *d, bool may_wait)
 {
-	struct homi_extent_obj *map = homi_direct_map(d, may_wait);
+	struct homi_extent_obj *map;
 
+	/*
+	 * It has become so by a descriptor that is open for reading, which breaks no lease:
+	 * the blocks stay what they were, but who reads them does not verify them.
+	 */
+	if (IS_VERITY(file_inode(d->named.of)))
+		return -EOPNOTSUPP;
+	map = homi_direct_map(d, may_wait);
 	if (IS_ERR(map))
 		return PTR_ERR(map);
 	d->map = map;

@@ -4,6 +4,7 @@
  * WRITEs at least. See peer.h for the memory.
  */
 #include <linux/fs.h>
+#include <linux/fsverity.h>
 #include <linux/pci_regs.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -349,6 +350,48 @@ TEST(shut_down_xfs)
 	if (!have("mkfs.xfs"))
 		SKIP("mkfs.xfs is not installed");
 	check_shut_down("mkfs.xfs -q -f --unsupported");
+}
+
+/*
+ * Verified from now on, by a descriptor that breaks no lease: so not by its blocks any more. A
+ * table of them stays true.
+ */
+TEST(verified_later)
+{
+	struct fsverity_enable_arg enable = {
+		.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = PAGE,
+	};
+	struct fiemap *before, *after;
+	struct table table;
+	uint64_t at;
+
+	if (!have("mkfs.ext4"))
+		SKIP("mkfs.ext4 is not installed");
+	begin_peer(new_fs("mkfs.ext4 -q -F -b 4096 -O verity"), 0);
+	check_one(0, 0, SIZE);
+	table_open(&table, t.fd, file.fd, 0, 0);
+	before = file_fiemap(file.fd);
+	if (ioctl(file.fd, FS_IOC_ENABLE_VERITY, &enable))
+		SKIP("this kernel has no fs-verity for ext4: %s", strerror(errno));
+	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, false, 0, 0, PAGE));
+	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, false, 0, 0, SIZE));
+	/* A FILE that has no table yet */
+	ASSERT_EQ(0, destroy(t.fd, t.file));
+	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	ASSERT_EQ(-EOPNOTSUPP, rw_do(&ring, &t, false, 0, 0, PAGE));
+	ASSERT_EQ(HOMI_EXTENT_VALID, table.t->state);
+	after = file_fiemap(file.fd);
+	for (at = 0; at < SIZE; at += PAGE)
+		ASSERT_EQ(fiemap_lookup(before, at), fiemap_lookup(after, at));
+	ASSERT_EQ(0, table_close(&table));
+	/* Its file system does verify. */
+	memset(copy, 0, SIZE);
+	t.mem = register_pages(t.fd, copy, SIZE, HOMI_MEM_WRITE);
+	t.flags = HOMI_RW_BY_FS;
+	ASSERT_EQ(SIZE, rw_do(&ring, &t, false, 0, 0, SIZE));
+	ASSERT_EQ(SIZE, pread(file.fd, model, SIZE, 0));
+	ASSERT_SAME(model, copy, SIZE);
+	file_remove(&file);
 }
 
 /* --- what a file system does for who writes --- */

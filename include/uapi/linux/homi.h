@@ -740,6 +740,9 @@ enum {
  * without a recall before it. When the controller is gone all EXTENTs are
  * HOMI_EXTENT_REVOKED and hold up nobody.
  *
+ * Enabling fs-verity breaks no lease and moves no block: an EXTENT that there is stays,
+ * and what is read by it is not verified.
+ *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
  * range that starts at or after the end. Needs to own the file, or CAP_LEASE; EPERM
  * also if a security module denies the lease. An EXTENT keeps a file open and leases on it, and counts (EDQUOT) until it is
