@@ -80,6 +80,43 @@ void homi_ctrl_leave_stock(struct homi_ctrl *ctrl)
 	module_put(owner);
 }
 
+static void homi_ctrl_free_works(struct homi_ctrl *ctrl)
+{
+	int i;
+
+	for (i = 0; i < HOMI_WORKS; i++)
+		if (ctrl->works[i])
+			destroy_workqueue(ctrl->works[i]);
+}
+
+static int homi_ctrl_alloc_works(struct homi_ctrl *ctrl)
+{
+	const char *name = dev_name(ctrl->nvme.class_dev);
+
+	ctrl->works[HOMI_WORK_IO] = alloc_workqueue("homi_rw/%s", WQ_UNBOUND, 0,
+						    name);
+	ctrl->works[HOMI_WORK_DURABLE] = alloc_workqueue("homi_durable/%s",
+							 WQ_UNBOUND, 0, name);
+	ctrl->works[HOMI_WORK_WRITTEN] =
+		alloc_workqueue("homi_written/%s", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				0, name);
+	if (ctrl->works[HOMI_WORK_IO] && ctrl->works[HOMI_WORK_DURABLE] &&
+	    ctrl->works[HOMI_WORK_WRITTEN])
+		return 0;
+	homi_ctrl_free_works(ctrl);
+	return -ENOMEM;
+}
+
+/* What is on them has told its end, and has only to return. */
+static void homi_ctrl_free_work(struct work_struct *work)
+{
+	struct homi_ctrl *ctrl = container_of(work, struct homi_ctrl,
+					      free_work);
+
+	homi_ctrl_free_works(ctrl);
+	kfree(ctrl);
+}
+
 static void homi_ctrl_release(struct device *dev)
 {
 	struct homi_ctrl *ctrl = container_of(dev, struct homi_ctrl, dev);
@@ -87,7 +124,7 @@ static void homi_ctrl_release(struct device *dev)
 	ida_free(&homi_minors, MINOR(dev->devt));
 	pci_dev_put(ctrl->nvme.pdev);
 	bitmap_free(ctrl->qids);
-	kfree(ctrl);
+	queue_work(homi_wq, &ctrl->free_work);
 }
 
 /**
@@ -580,6 +617,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->exports);
 	init_waitqueue_head(&ctrl->wait);
 	INIT_DELAYED_WORK(&ctrl->live_work, homi_ctrl_live_work);
+	INIT_WORK(&ctrl->free_work, homi_ctrl_free_work);
 	init_rwsem(&ctrl->nvme.gate);
 	refcount_set(&ctrl->nvme.users, 1);
 	/* Until homi_ctrl_refresh() */
@@ -611,6 +649,9 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	ret = homi_nvme_attach(&ctrl->nvme, pdev);
 	if (ret)
 		goto err_minor;
+	ret = homi_ctrl_alloc_works(ctrl);
+	if (ret)
+		goto err_detach;
 	device_initialize(&ctrl->dev);
 	ctrl->dev.class = homi_class;
 	ctrl->dev.parent = &pdev->dev;
@@ -618,6 +659,9 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	ctrl->dev.devt = MKDEV(MAJOR(homi_devt), minor);
 	return ctrl;
 
+err_detach:
+	homi_ctrl_drop_stock(ctrl);
+	pci_dev_put(ctrl->nvme.pdev);
 err_minor:
 	ida_free(&homi_minors, minor);
 err_bitmap:

@@ -90,6 +90,18 @@ enum homi_fault {
 /* Bytes for a short PRP list; most need no more, and what is allocated is cleared */
 #define HOMI_SHORT_LIST		256
 
+/*
+ * Work that waits, for a file system say: each controller has queues of its own for it, so
+ * that one that hangs in a reset holds up nobody who uses another one. And one for each
+ * kind: what is on a later one here may have to end before one on an earlier one can.
+ */
+enum homi_work {
+	HOMI_WORK_IO,		/* the rest of a READ or WRITE, by the file system */
+	HOMI_WORK_DURABLE,	/* waits for a file system, too, and keeps it from freezing */
+	HOMI_WORK_WRITTEN,	/* waits for locked pages, and then lets blocks go */
+	HOMI_WORKS
+};
+
 /* Who does a READ or WRITE */
 enum homi_way {
 	HOMI_BY_FS,
@@ -156,12 +168,14 @@ struct homi_io_counts {
  * @exports_mapped: mappings that importers have of these
  * @wait: woken when a queue becomes dead, the state changes, an import ends,
  *	the last mapping of an export, or the last I/O of what was closed to it
- * @inflight: I/O by extents; closed when the function is off the bus
+ * @inflight: I/O by extents, while it needs the function; closed when that is off the bus
  * @lists: PRP lists of that I/O, a page each; and short ones
  * @fault: what a test wants instead of the next admin commands of one kind
  * @live_work: after a reset: learn what is granted now, then be live again. Has
  *	references while it is queued, runs, or waits to ask once more.
  * @debugfs: our directory
+ * @works: constant; see enum homi_work
+ * @free_work: the end of it: the last reference may be one of who must not wait for @works
  */
 struct homi_ctrl {
 	struct list_head entry;
@@ -219,6 +233,8 @@ struct homi_ctrl {
 	struct homi_inflight inflight;
 	struct dma_pool *lists[2];
 	struct dentry *debugfs;
+	struct workqueue_struct *works[HOMI_WORKS];
+	struct work_struct free_work;
 };
 
 #define HOMI_MAX_QID	65535

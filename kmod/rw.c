@@ -57,7 +57,6 @@ struct homi_io_pdu {
 };
 
 static struct kmem_cache *homi_io_cache;
-static struct workqueue_struct *homi_rw_wq;
 
 /* That an open file keeps: allocating one and freeing it is a good part of a READ. */
 #define HOMI_SPARES	64
@@ -168,13 +167,21 @@ static bool homi_io_wants_more(struct homi_io *io)
 	       i_size_read(file_inode(io->kiocb.ki_filp));
 }
 
+/* On a queue of its controller's: another one's file systems may wait in a reset. */
+static void homi_io_queue(struct homi_io *io)
+{
+	struct homi_ctrl *ctrl = io->named.mem->obj.ctx->ctrl;
+
+	queue_work(ctrl->works[HOMI_WORK_IO], &io->work);
+}
+
 /* One of the two is through with an attempt that was not over at once. */
 static void homi_io_put(struct homi_io *io)
 {
 	if (!atomic_dec_and_test(&io->refs))
 		return;
 	if (homi_io_wants_more(io))
-		queue_work(homi_rw_wq, &io->work);
+		homi_io_queue(io);
 	else
 		io_uring_cmd_complete_in_task(io->cmd, homi_io_task_work);
 }
@@ -280,7 +287,7 @@ static int homi_io_run(struct homi_io *io)
 		return ret;
 	}
 	if (io->done) {
-		queue_work(homi_rw_wq, &io->work);
+		homi_io_queue(io);
 		return -EIOCBQUEUED;
 	}
 	/* io_uring asks again where one may wait. */
@@ -570,21 +577,19 @@ int homi_cmd_io_stats(struct homi_call *call)
 
 int homi_rw_init(void)
 {
+	int ret;
+
 	homi_io_cache = KMEM_CACHE(homi_io, SLAB_ACCOUNT);
 	if (!homi_io_cache)
 		return -ENOMEM;
-	homi_rw_wq = alloc_workqueue("homi_rw", WQ_UNBOUND, 0);
-	if (homi_rw_wq && !homi_rw_extents_init())
-		return 0;
-	if (homi_rw_wq)
-		destroy_workqueue(homi_rw_wq);
-	kmem_cache_destroy(homi_io_cache);
-	return -ENOMEM;
+	ret = homi_rw_extents_init();
+	if (ret)
+		kmem_cache_destroy(homi_io_cache);
+	return ret;
 }
 
 void homi_rw_exit(void)
 {
 	homi_rw_extents_exit();
-	destroy_workqueue(homi_rw_wq);
 	kmem_cache_destroy(homi_io_cache);
 }

@@ -119,10 +119,6 @@ static struct kmem_cache *homi_direct_cache;
 static struct kmem_cache *homi_part_cache;
 /* What it does waits for nobody: one controller's is not behind another one's. */
 static struct workqueue_struct *homi_direct_wq;
-/* For what waits for locked pages, and then lets blocks go */
-static struct workqueue_struct *homi_written_wq;
-/* For what waits for a file system, which may wait for who wants blocks */
-static struct workqueue_struct *homi_durable_wq;
 
 static struct homi_ctrl *homi_direct_ctrl(const struct homi_direct *d)
 {
@@ -153,13 +149,24 @@ static void homi_direct_let_go(struct homi_direct *d)
 		homi_pin_leave(d->pin);
 }
 
-static void homi_direct_leave(struct homi_direct *d)
+/* The function is needed for nothing more. */
+static void homi_direct_leave_ctrl(struct homi_direct *d)
 {
 	struct homi_ctrl *ctrl = homi_direct_ctrl(d);
 
-	/* Whoever waits for commands does not wait for a file system, too. */
 	homi_inflight_leave(&ctrl->inflight, &ctrl->wait);
+}
+
+static void homi_direct_leave(struct homi_direct *d)
+{
+	/* Whoever waits for commands does not wait for a file system, too. */
+	homi_direct_leave_ctrl(d);
 	homi_direct_let_go(d);
+}
+
+static void homi_direct_queue(struct homi_direct *d, enum homi_work which)
+{
+	queue_work(homi_direct_ctrl(d)->works[which], &d->work);
 }
 
 /* A WRITE has left; @done: bytes that were written */
@@ -263,10 +270,10 @@ static void homi_written_work(struct work_struct *work)
 {
 	struct homi_direct *d = container_of(work, struct homi_direct, work);
 
-	homi_direct_leave(d);
+	homi_direct_let_go(d);
 	if (homi_pin_is_durable(d->pin)) {
 		INIT_WORK(&d->work, homi_durable_work);
-		queue_work(homi_durable_wq, &d->work);
+		homi_direct_queue(d, HOMI_WORK_DURABLE);
 		return;
 	}
 	homi_direct_end_write(d, 0);
@@ -280,8 +287,14 @@ static void homi_direct_over(struct homi_direct *d)
 		complete(d->idle);
 		return;
 	}
-	if (d->write || d->length != d->blocks) {
-		queue_work(d->write ? homi_written_wq : homi_direct_wq, &d->work);
+	if (d->write) {
+		/* Whoever takes the drive away does not wait for locked pages. */
+		homi_direct_leave_ctrl(d);
+		homi_direct_queue(d, HOMI_WORK_WRITTEN);
+		return;
+	}
+	if (d->length != d->blocks) {
+		queue_work(homi_direct_wq, &d->work);
 		return;
 	}
 	homi_direct_leave(d);
@@ -901,11 +914,7 @@ int homi_rw_extents_init(void)
 	homi_part_cache = KMEM_CACHE(homi_part, SLAB_ACCOUNT);
 	homi_direct_wq = alloc_workqueue("homi_direct",
 					 WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	homi_written_wq = alloc_workqueue("homi_written",
-					  WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	homi_durable_wq = alloc_workqueue("homi_durable", WQ_UNBOUND, 0);
-	if (homi_direct_cache && homi_part_cache && homi_direct_wq &&
-	    homi_written_wq && homi_durable_wq)
+	if (homi_direct_cache && homi_part_cache && homi_direct_wq)
 		return 0;
 	homi_rw_extents_exit();
 	return -ENOMEM;
@@ -913,10 +922,6 @@ int homi_rw_extents_init(void)
 
 void homi_rw_extents_exit(void)
 {
-	if (homi_durable_wq)
-		destroy_workqueue(homi_durable_wq);
-	if (homi_written_wq)
-		destroy_workqueue(homi_written_wq);
 	if (homi_direct_wq)
 		destroy_workqueue(homi_direct_wq);
 	kmem_cache_destroy(homi_part_cache);
