@@ -1057,7 +1057,7 @@ struct homi_uring_call {
 
 /* struct homi_uring_rw.flags */
 enum {
-	HOMI_RW_FD = 1 << 0,		/* @file is a descriptor, not a FILE */
+	HOMI_RW_FD = 1 << 0,		/* @file is a descriptor, not a FILE; see below */
 	HOMI_RW_DSYNC = 1 << 1,		/* WRITE only: durable when it completes */
 	HOMI_RW_BY_FS = 1 << 2,		/* by the file system's direct I/O, or not at all */
 	HOMI_RW_BY_EXTENTS = 1 << 3,	/* by the file's blocks, or not at all */
@@ -1079,6 +1079,12 @@ enum {
  * what pread() or pwrite() of a file opened with O_DIRECT would return, with the
  * alignment that the file system demands of offsets and length. A read is short only
  * at the end of the file, or before an error.
+ *
+ * With HOMI_RW_FD one of io_uring's workers looks the descriptor up, some time after
+ * io_uring_enter() has returned: until the completion it has to stay what it is. Of one
+ * that was closed meanwhile and opened for something else that file is read, or written
+ * to. Ids are looked up as the command begins, and once more by a worker where that would
+ * have had to wait: destroyed before that it is ENOENT, or what was given the id since.
  *
  * With a MEM of user pages the file system does it, as its direct I/O: all of its
  * rules hold, page cache and other users of the file included, and a controller
