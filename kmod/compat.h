@@ -127,6 +127,35 @@ static inline int homi_compat_map_kern(struct request *req, void *buf,
 #define HOMI_IMPORT_NS(ns) MODULE_IMPORT_NS(#ns)
 #endif
 
+/* --- interrupts --- */
+
+/* 6.2, 34026364df8e ("PCI/MSI: Provide post-enable dynamic allocation interfaces for MSI-X") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#include <linux/pci.h>
+struct msi_map {
+	int index;
+	int virq;
+};
+
+#define MSI_ANY_INDEX UINT_MAX
+
+static inline bool pci_msix_can_alloc_dyn(struct pci_dev *pdev)
+{
+	return false;
+}
+
+static inline struct msi_map pci_msix_alloc_irq_at(struct pci_dev *pdev,
+						   unsigned int index,
+						   const void *affdesc)
+{
+	return (struct msi_map){ .index = -EOPNOTSUPP };
+}
+
+static inline void pci_msix_free_irq(struct pci_dev *pdev, struct msi_map map)
+{
+}
+#endif
+
 /* --- dma-buf --- */
 
 /* 7.0 ("dma-buf: Rename .move_notify() callback to a clearer identifier") */

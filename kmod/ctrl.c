@@ -323,6 +323,8 @@ int homi_cmd_ctrl_info(struct homi_call *call)
 	mutex_unlock(&ctrl->dma_lock);
 	if (ctrl->nvme.pdev->is_virtfn)
 		cmd->out_features |= HOMI_CTRL_VIRTUAL_FUNCTION;
+	if (homi_ctrl_is_live(ctrl) && homi_ctrl_has_vectors(ctrl))
+		cmd->out_features |= HOMI_CTRL_INTERRUPTS;
 	cmd->out_max_depth = ctrl->max_depth;
 	cmd->out_doorbell_stride = ctrl->stride;
 	cmd->out_page_size = ctrl->page_size;
@@ -616,6 +618,9 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	INIT_LIST_HEAD(&ctrl->imports);
 	INIT_LIST_HEAD(&ctrl->exports);
 	init_waitqueue_head(&ctrl->wait);
+	mutex_init(&ctrl->irq_lock);
+	INIT_LIST_HEAD(&ctrl->vectors);
+	INIT_LIST_HEAD(&ctrl->polled);
 	INIT_DELAYED_WORK(&ctrl->live_work, homi_ctrl_live_work);
 	INIT_WORK(&ctrl->free_work, homi_ctrl_free_work);
 	init_rwsem(&ctrl->nvme.gate);
@@ -921,6 +926,7 @@ static void homi_ctrl_release_dma(struct homi_ctrl *ctrl)
 static void homi_ctrl_detach(struct homi_ctrl *ctrl)
 {
 	cdev_device_del(&ctrl->cdev, &ctrl->dev);
+	homi_poller_stop(ctrl);
 	homi_debugfs_del(ctrl);
 	iounmap(ctrl->bar);
 	ctrl->bar = NULL;

@@ -5,7 +5,7 @@
 #include <linux/eventfd.h>
 #include <linux/poll.h>
 
-#include "homi.h"
+#include "wait.h"
 
 /**
  * homi_event_signal - tell whoever is bound to @event, if anybody is
@@ -74,6 +74,21 @@ static int homi_event_bind_object(struct homi_ctx *ctx, u32 id,
 	return 0;
 }
 
+static int homi_event_bind_wait(struct homi_ctx *ctx, u32 id,
+				struct eventfd_ctx *event)
+{
+	struct homi_object *obj = homi_object_get(ctx, id, HOMI_OBJ_QUEUE);
+	struct homi_wait *w;
+
+	if (!obj)
+		return -ENOENT;
+	w = homi_queue_wait(obj);
+	if (w)
+		homi_wait_bind(w, event);
+	homi_object_put(obj);
+	return w ? 0 : -EOPNOTSUPP;
+}
+
 int homi_cmd_event_bind(struct homi_call *call)
 {
 	struct homi_event_bind *cmd = call->cmd;
@@ -81,14 +96,16 @@ int homi_cmd_event_bind(struct homi_call *call)
 	struct eventfd_ctx *event = NULL;
 	int ret = 0;
 
-	if (cmd->flags || cmd->eventfd < -1)
+	if (cmd->flags & ~HOMI_EVENT_COMPLETIONS || cmd->eventfd < -1)
 		return -EINVAL;
 	if (cmd->eventfd >= 0) {
 		event = eventfd_ctx_fdget(cmd->eventfd);
 		if (IS_ERR(event))
 			return PTR_ERR(event);
 	}
-	if (cmd->id)
+	if (cmd->flags & HOMI_EVENT_COMPLETIONS)
+		ret = homi_event_bind_wait(ctx, cmd->id, event);
+	else if (cmd->id)
 		ret = homi_event_bind_object(ctx, cmd->id, event);
 	else
 		homi_event_bind_ctx(ctx, event);
@@ -125,6 +142,7 @@ __poll_t homi_ctx_poll(struct homi_ctx *ctx, struct file *file,
 	__poll_t mask = 0;
 
 	poll_wait(file, &ctrl->wait, wait);
+	poll_wait(file, &ctx->completions, wait);
 	spin_lock(&ctrl->lock);
 	if (ctrl->state == HOMI_CTRL_GONE)
 		mask |= EPOLLERR | EPOLLHUP;
@@ -132,6 +150,8 @@ __poll_t homi_ctx_poll(struct homi_ctx *ctx, struct file *file,
 		mask |= EPOLLOUT | EPOLLWRNORM;
 	if (atomic_read(&ctx->recalled) || homi_queues_any_lost(ctx))
 		mask |= EPOLLPRI;
+	if (atomic_read(&ctx->completed))
+		mask |= EPOLLIN | EPOLLRDNORM;
 	spin_unlock(&ctrl->lock);
 	return mask;
 }

@@ -43,6 +43,8 @@
  *   ctrl->nvme.gate		rwsem: read while an admin command is handed to
  *				stock, which does not wait; written by the reset
  *				wrapper, to have none on its way. Alone.
+ *   ctrl->irq_lock		mutex: the vectors of queues, and the poller's beginning and
+ *				end. Whoever holds it does not wait for the controller.
  *   ctrl->dma_lock		mutex: every map, unmap, allocation and free of DMA
  *				memory for the function, and the step to "gone". No
  *				user page is faulted in and no command is sent under
@@ -56,8 +58,10 @@
  *				removal has the device's.
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
+ *   wait->lock			spinlock, also of interrupts: who waits for a queue's
+ *				completions. An eventfd's comes inside.
  *
- * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate and ctrl->lock, when the
+ * The reset wrapper takes ctx->map_lock, ctrl->nvme.gate, irq_lock and ctrl->lock, when the
  * controller was disabled ctrl->dma_lock, and when stock gives it up e->lock, so
  * nothing that holds one of these may wait for the controller.
  *
@@ -171,6 +175,10 @@ struct homi_io_counts {
  * @inflight: I/O by extents, while it needs the function; closed when that is off the bus
  * @lists: PRP lists of that I/O, a page each; and short ones
  * @fault: what a test wants instead of the next admin commands of one kind
+ * @irq_lock: see above
+ * @vectors: queues that have one, struct homi_wait.vectors; guarded by irq_lock
+ * @poller: looks at @polled; written under irq_lock, NULL before somebody waits
+ * @polled: queues that somebody waits for, struct homi_wait.polled
  * @live_work: after a reset: learn what is granted now, then be live again. Has
  *	references while it is queued, runs, or waits to ask once more.
  * @debugfs: our directory
@@ -229,6 +237,10 @@ struct homi_ctrl {
 		enum homi_fault mode;
 		u32 count;
 	} fault;
+	struct mutex irq_lock;	/* see "Locks" */
+	struct list_head vectors;
+	struct task_struct *poller;
+	struct list_head polled;
 	struct delayed_work live_work;
 	struct homi_inflight inflight;
 	struct dma_pool *lists[2];
@@ -259,6 +271,8 @@ struct homi_io;
  * @park: page that doorbell mappings of lost queues lead to
  * @event: who is told of the controller's state, or NULL; guarded by ctrl->lock
  * @recalled: its extents that are recalled, not acknowledged and not destroyed
+ * @completed: its queues that somebody waited for, was woken, and has not armed again
+ * @completions: woken when that goes up
  * @extents: generations that its extents have used up
  * @io: what it did
  * @user: whose quotas what it holds counts against
@@ -289,6 +303,8 @@ struct homi_ctx {
 	struct page *park;
 	struct eventfd_ctx *event;
 	atomic_t recalled;
+	atomic_t completed;
+	wait_queue_head_t completions;
 	struct homi_io_counts io;
 	struct homi_user *user;
 	struct pid *pid;
@@ -487,6 +503,12 @@ u32 homi_ctx_take_queues(struct homi_ctx *ctx);
 u32 homi_queues_taken_busy(struct homi_ctrl *ctrl);
 void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder);
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
+
+/* wait.c */
+int homi_cmd_queue_arm(struct homi_call *call);
+bool homi_ctrl_has_vectors(struct homi_ctrl *ctrl);
+void homi_vectors_free(struct homi_ctrl *ctrl);
+void homi_poller_stop(struct homi_ctrl *ctrl);
 
 /* doorbell.c */
 struct homi_doorbell {

@@ -32,6 +32,7 @@ union homi_cmd {
 	struct homi_doorbell_export doorbell_export;
 	struct homi_file_register file_register;
 	struct homi_io_stats io_stats;
+	struct homi_queue_arm queue_arm;
 };
 
 static int homi_cmd_destroy(struct homi_call *call)
@@ -149,6 +150,11 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, io_stats),
 		.min_size = offsetofend(union homi_cmd, io_stats.out_extents_errors),
 		.fn = homi_cmd_io_stats,
+	},
+	[HOMI_CMD_QUEUE_ARM - HOMI_CMD_BASE] = {
+		.size = sizeof_field(union homi_cmd, queue_arm),
+		.min_size = offsetofend(union homi_cmd, queue_arm.__reserved),
+		.fn = homi_cmd_queue_arm,
 	},
 	[HOMI_CMD_RESOLVE_SET - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, resolve_set),

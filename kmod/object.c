@@ -320,6 +320,7 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	mutex_init(&ctx->lock);
 	init_rwsem(&ctx->map_lock);
 	atomic_set(&ctx->dma_users, 0);
+	init_waitqueue_head(&ctx->completions);
 	homi_extents_watch_prepare(ctx);
 	init_llist_head(&ctx->revoked);
 	init_llist_head(&ctx->unmapped);

@@ -12,14 +12,12 @@
 
 #include "homi.h"
 #include "trace.h"
+#include "wait.h"
 
 enum homi_queue_hw {
 	HOMI_HW_NONE,		/* not at the controller; holds no hw reference */
 	HOMI_HW_CREATED,	/* the controller may act on it */
 };
-
-/* Being made; user space sees it as not made, or as lost, until it is LIVE. */
-#define HOMI_QUEUE_NEW	0
 
 /**
  * struct homi_queue - a submission queue and its own completion queue
@@ -37,6 +35,7 @@ enum homi_queue_hw {
  *	decided on; see "Locks"
  * @sq: submission ring; guarded by ctrl->dma_lock
  * @cq: completion ring; likewise
+ * @wait: who waits for its completions
  * @db: where its doorbells are; constant
  * @generation: of the controller when the queue was made, or its id lent;
  *	guarded by ctrl->lock
@@ -56,6 +55,7 @@ struct homi_queue {
 	struct mutex delete_lock;	/* see above */
 	struct homi_ring sq;
 	struct homi_ring cq;
+	struct homi_wait wait;
 	struct homi_doorbell db;
 	u64 generation;
 	bool taken;
@@ -90,6 +90,7 @@ static bool homi_queue_move(struct homi_queue *q, u32 state)
 	news = q->state == HOMI_QUEUE_LIVE || state == HOMI_QUEUE_GONE;
 	/* Page faults and QUEUE_INFO read it without the lock. */
 	WRITE_ONCE(q->state, state);
+	homi_wait_end(&q->wait);
 	if (news && !READ_ONCE(q->obj.dead))
 		homi_event_signal(q->obj.ctx->ctrl, q->obj.event);
 	return true;
@@ -119,6 +120,8 @@ static int homi_queue_alloc_rings(struct homi_queue *q)
 	if (!ret)
 		ret = homi_ring_alloc(ctrl, &q->cq);
 	memalloc_noio_restore(noio);
+	if (!ret)
+		homi_wait_set_ring(&q->wait, q->cq.cpu);
 	mutex_unlock(&ctrl->dma_lock);
 	return ret;
 }
@@ -212,7 +215,7 @@ static int homi_queue_hw_restart(struct homi_queue *q)
 
 /*
  * The Create commands were answered, or not sent. If the controller @refused
- * the first one there is nothing to delete. A reset that came meanwhile ended
+ * the first one, or that was not sent, there is nothing to delete. A reset that came meanwhile ended
  * what was made before it, and nothing that was made after.
  */
 static void homi_queue_hw_made(struct homi_queue *q, bool refused,
@@ -249,7 +252,8 @@ static int homi_queue_admin(struct homi_ctrl *ctrl, struct nvme_command *cmd)
 	}
 }
 
-static int homi_queue_create_cq(struct homi_queue *q)
+/* @vector: below 0 for none */
+static int homi_queue_create_cq(struct homi_queue *q, int vector)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 	struct nvme_command cmd = {
@@ -260,6 +264,10 @@ static int homi_queue_create_cq(struct homi_queue *q)
 		.create_cq.cq_flags = cpu_to_le16(NVME_QUEUE_PHYS_CONTIG),
 	};
 
+	if (vector >= 0) {
+		cmd.create_cq.cq_flags |= cpu_to_le16(NVME_CQ_IRQ_ENABLED);
+		cmd.create_cq.irq_vector = cpu_to_le16(vector);
+	}
 	return homi_queue_admin(ctrl, &cmd);
 }
 
@@ -367,12 +375,17 @@ static void homi_queue_revoke(struct homi_object *obj)
 	wait_event_killable_timeout(ctrl->wait,
 				    READ_ONCE(q->hw) == HOMI_HW_NONE,
 				    msecs_to_jiffies(homi_delete_ms));
+	homi_wait_forget(&q->wait);
+	/* If the controller has not let go of it a reset will free it. */
+	if (READ_ONCE(q->hw) == HOMI_HW_NONE)
+		homi_wait_put_vector(&q->wait);
 }
 
 static void homi_queue_release_dma(struct homi_object *obj)
 {
 	struct homi_queue *q = to_queue(obj);
 
+	homi_wait_set_ring(&q->wait, NULL);
 	homi_ring_free(obj->ctx->ctrl, &q->sq);
 	homi_ring_free(obj->ctx->ctrl, &q->cq);
 }
@@ -382,6 +395,8 @@ static void homi_queue_free(struct homi_object *obj)
 	struct homi_queue *q = to_queue(obj);
 	struct homi_ctrl *ctrl = obj->ctx->ctrl;
 
+	homi_wait_forget(&q->wait);
+	homi_wait_put_vector(&q->wait);
 	/* Off the list only without rings: removal looks for them there. */
 	mutex_lock(&ctrl->dma_lock);
 	homi_queue_release_dma(obj);
@@ -501,17 +516,23 @@ static void homi_queue_answer(struct homi_queue *q,
 static int homi_queue_make(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
+	int vector = -1, ret;
 	bool refused, made;
-	int ret;
 
 	/* A reset marks the queue under this lock before stock goes on. */
 	spin_lock(&ctrl->lock);
 	ret = q->state == HOMI_QUEUE_NEW ?
 	      homi_doorbell_init(ctrl, q->qid, &q->db) : -EAGAIN;
 	spin_unlock(&ctrl->lock);
+	if (!ret && q->wait.interrupt) {
+		vector = homi_wait_get_vector(&q->wait, q->qid);
+		ret = min(vector, 0);
+	}
+	/* Nothing was sent. */
+	refused = ret;
 	if (!ret)
-		ret = homi_queue_create_cq(q);
-	refused = ret > 0;
+		ret = homi_queue_create_cq(q, vector);
+	refused |= ret > 0;
 	made = !ret || ret == -ETIMEDOUT;
 	if (!ret)
 		ret = homi_queue_create_sq(q);
@@ -561,12 +582,15 @@ int homi_cmd_queue_create(struct homi_call *call)
 	struct homi_queue *q;
 	int ret;
 
-	if (cmd->flags || cmd->__reserved)
+	if (cmd->flags & ~HOMI_QUEUE_INTERRUPT || cmd->__reserved)
 		return -EINVAL;
 	if (!homi_may_queue())
 		return -EPERM;
 	if (cmd->depth < 2 || cmd->depth > ctrl->max_depth)
 		return -EINVAL;
+	/* Nobody could say whether there is what the interrupt is for. */
+	if (cmd->flags & HOMI_QUEUE_INTERRUPT && cmd->cq_mem_id)
+		return -EOPNOTSUPP;
 	ret = homi_quota_charge(ctx, HOMI_QUOTA_QUEUES, 1);
 	if (ret)
 		return ret;
@@ -578,6 +602,8 @@ int homi_cmd_queue_create(struct homi_call *call)
 	q->depth = cmd->depth;
 	mutex_init(&q->delete_lock);
 	INIT_LIST_HEAD(&q->entry);
+	homi_wait_init(&q->wait, ctx, &q->state, q->depth,
+		       cmd->flags & HOMI_QUEUE_INTERRUPT);
 	ret = homi_object_reserve(ctx, &q->obj, HOMI_OBJ_QUEUE,
 				  &homi_queue_ops);
 	if (ret) {
@@ -699,8 +725,21 @@ int homi_cmd_queue_info(struct homi_call *call)
 	cmd->out_qid = q->qid;
 	cmd->out_depth = q->depth;
 	cmd->out_generation = q->generation;
+	if (q->wait.interrupt)
+		cmd->out_wait = HOMI_WAIT_INTERRUPT;
+	else
+		cmd->out_wait = q->cq.mem ? HOMI_WAIT_NONE : HOMI_WAIT_POLLER;
+	homi_wait_info(&q->wait, cmd);
 	homi_object_put(obj);
 	return 0;
+}
+
+/* NULL: nobody can wait for it. */
+struct homi_wait *homi_queue_wait(struct homi_object *obj)
+{
+	struct homi_queue *q = to_queue(obj);
+
+	return q->cq.mem ? NULL : &q->wait;
 }
 
 /* --- news --- */
@@ -720,7 +759,8 @@ static void homi_queues_zap(struct homi_ctx *ctx, void *state)
  * @state: HOMI_QUEUE_LOST or HOMI_QUEUE_GONE
  *
  * When this returns no CPU mapping leads to a doorbell or shadow page, no
- * QUEUE_CREATE writes to a shadow page, and with GONE no ring is mapped either.
+ * QUEUE_CREATE writes to a shadow page, no queue has an interrupt vector, and with
+ * GONE no ring is mapped either.
  * Their memory is not touched: the controller may still act on them.
  */
 void homi_queues_lost(struct homi_ctrl *ctrl, u32 state)
@@ -733,6 +773,7 @@ void homi_queues_lost(struct homi_ctrl *ctrl, u32 state)
 	spin_unlock(&ctrl->lock);
 	/* No mapping of a live queue is added: all of them left LIVE before. */
 	homi_ctrl_each_ctx(ctrl, homi_queues_zap, &state);
+	homi_vectors_free(ctrl);
 	wake_up_all(&ctrl->wait);
 }
 

@@ -3,6 +3,7 @@
  * Queue pairs: made, mapped, made anew.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -121,15 +122,16 @@ static int place_ring(const struct homi_ring_place *place, uint64_t length, uint
 	return 0;
 }
 
-int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
-		       const struct homi_ring_place *sq, const struct homi_ring_place *cq,
-		       struct homi_queue *queue)
+static int open_queue(const struct homi_dev *dev, uint32_t depth, uint32_t flags,
+		      const struct homi_ring_place *sq, const struct homi_ring_place *cq,
+		      struct homi_queue *queue)
 {
 	struct homi_queue_create *c = &queue->create;
 	int ret;
 
 	memset(queue, 0, sizeof(*queue));
 	c->size = sizeof(*c);
+	c->flags = flags;
 	c->depth = depth;
 	ret = place_ring(sq, (uint64_t)depth * 64, &c->sq_mem_id, &c->sq_offset, &queue->sq);
 	if (!ret)
@@ -151,9 +153,22 @@ int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
 	return ret;
 }
 
+int homi_queue_open_in(const struct homi_dev *dev, uint32_t depth,
+		       const struct homi_ring_place *sq, const struct homi_ring_place *cq,
+		       struct homi_queue *queue)
+{
+	return open_queue(dev, depth, 0, sq, cq, queue);
+}
+
 int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queue *queue)
 {
-	return homi_queue_open_in(dev, depth, NULL, NULL, queue);
+	return open_queue(dev, depth, 0, NULL, NULL, queue);
+}
+
+int homi_queue_open_interrupt(const struct homi_dev *dev, uint32_t depth,
+			      struct homi_queue *queue)
+{
+	return open_queue(dev, depth, HOMI_QUEUE_INTERRUPT, NULL, NULL, queue);
 }
 
 /* Stock may come back from a reset with shadow doorbells, or without. */
@@ -217,6 +232,42 @@ int homi_get_queue_info(const struct homi_dev *dev, uint32_t queue_id,
 	info->size = sizeof(*info);
 	info->queue_id = queue_id;
 	return homi_call(dev, HOMI_QUEUE_INFO, info);
+}
+
+int homi_queue_arm(const struct homi_dev *dev, const struct homi_queue *queue)
+{
+	struct homi_queue_arm cmd = {
+		.size = sizeof(cmd), .queue_id = queue->create.out_queue_id,
+		.cq_head = homi_ring_cq_head(&queue->ring),
+		.cq_phase = !!queue->ring.cq_phase,
+	};
+	int ret = homi_call(dev, HOMI_QUEUE_ARM, &cmd);
+
+	return ret ? ret : (int)cmd.out_ready;
+}
+
+int homi_queue_bind_completions(const struct homi_dev *dev, const struct homi_queue *queue,
+				int eventfd)
+{
+	struct homi_event_bind cmd = {
+		.size = sizeof(cmd), .flags = HOMI_EVENT_COMPLETIONS,
+		.id = queue->create.out_queue_id, .eventfd = eventfd,
+	};
+
+	return homi_call(dev, HOMI_EVENT_BIND, &cmd);
+}
+
+int homi_queue_wait(const struct homi_dev *dev, const struct homi_queue *queue, int timeout_ms)
+{
+	struct pollfd p = { .fd = dev->fd, .events = POLLIN };
+	int ret = homi_queue_arm(dev, queue);
+
+	if (ret)
+		return ret;
+	ret = poll(&p, 1, timeout_ms);
+	if (ret < 0)
+		return -errno;
+	return p.revents & (POLLERR | POLLHUP) ? -ENODEV : ret;
 }
 
 int homi_doorbell_export(const struct homi_dev *dev, uint32_t queue_id, uint32_t part)

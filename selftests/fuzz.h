@@ -13,7 +13,7 @@
 #include "common.h"
 
 /* A row for each number of the table, and one for numbers that are none */
-#define FUZZ_CMDS	20u
+#define FUZZ_CMDS	21u
 #define FUZZ_UNKNOWN	FUZZ_CMDS
 #define FUZZ_ROW(cmd)	((cmd) - HOMI_CMD_BASE)
 #define FUZZ_ERRNOS	134

@@ -83,6 +83,8 @@ static void good_queue_create(struct fuzz *f, struct fuzz_ctx *ctx, struct fuzz_
 	struct homi_queue_create *cmd = (void *)c->bytes;
 
 	cmd->depth = ctx->depth;
+	if (!rnd(f, 3))
+		cmd->flags = HOMI_QUEUE_INTERRUPT;
 	if (!rnd(f, 4))
 		cmd->sq_mem_id = fuzz_any_id(f, ctx, FUZZ_MEM);
 	if (!rnd(f, 6))
@@ -175,6 +177,10 @@ static void good_event_bind(struct fuzz *f, struct fuzz_ctx *ctx, struct fuzz_ca
 	cmd->eventfd = rnd(f, 3) ? f->fds[FUZZ_FD_EVENT] : -1;
 	if (rnd(f, 2))
 		cmd->id = fuzz_any_id(f, ctx, rnd(f, FUZZ_KINDS));
+	else if (!rnd(f, 3)) {
+		cmd->flags = HOMI_EVENT_COMPLETIONS;
+		cmd->id = fuzz_any_id(f, ctx, FUZZ_QUEUE);
+	}
 }
 
 static void good_segments(struct fuzz *f, struct fuzz_ctx *ctx, struct fuzz_call *c)
@@ -200,6 +206,11 @@ static void good_by_id(struct fuzz *f, struct fuzz_ctx *ctx, struct fuzz_call *c
 		word[2] = fuzz_any_id(f, ctx, FUZZ_QUEUE);
 		break;
 	case HOMI_CMD_QUEUE_INFO:
+		word[2] = fuzz_any_id(f, ctx, FUZZ_QUEUE);
+		break;
+	case HOMI_CMD_QUEUE_ARM:
+		((struct homi_queue_arm *)c->bytes)->cq_head = rnd(f, ctx->depth);
+		((struct homi_queue_arm *)c->bytes)->cq_phase = rnd(f, 4) > 0;
 		word[2] = fuzz_any_id(f, ctx, FUZZ_QUEUE);
 		break;
 	case HOMI_CMD_EXTENT_ACK:
@@ -503,6 +514,7 @@ static unsigned int any_ctx(struct fuzz *f, unsigned int row)
 	case HOMI_CMD_QUEUE_CREATE:
 	case HOMI_CMD_QUEUE_RECREATE:
 	case HOMI_CMD_QUEUE_INFO:
+	case HOMI_CMD_QUEUE_ARM:
 	case HOMI_CMD_DOORBELL_EXPORT:
 		return 0;
 	case HOMI_CMD_READ:

@@ -19,6 +19,7 @@ static const int of_queue_create[] = {
 	ANY, EPERM, ENOSPC, EDQUOT, ENOENT, ESTALE, EAGAIN, EOPNOTSUPP, EIO, 0
 };
 static const int of_queue_recreate[] = { ANY, ENOENT, EAGAIN, EBUSY, ESTALE, ENOSPC, EIO, 0 };
+static const int of_queue_arm[] = { ANY, ENOENT, ESTALE, EOPNOTSUPP, 0 };
 static const int of_extent_resolve[] = { ANY, EBADF, EPERM, EDQUOT, EAGAIN, EOPNOTSUPP, EIO, 0 };
 static const int of_extent_ack[] = { ANY, ENOENT, ESTALE, 0 };
 static const int of_event_bind[] = { ANY, ENOENT, EBADF, EOPNOTSUPP, 0 };
@@ -47,12 +48,12 @@ const struct fuzz_row fuzz_rows[FUZZ_CMDS + 1] = {
 	    of_mem_register),
 	ROW(MEM_SEGMENTS, mem_segments, 0, 4, of_mem_segments),
 	ROW(MEM_INFO, mem_info, 0, 4, of_id),
-	ROW(QUEUE_CREATE, queue_create, 0, 4, of_queue_create),
+	ROW(QUEUE_CREATE, queue_create, HOMI_QUEUE_INTERRUPT, 4, of_queue_create),
 	ROW(QUEUE_RECREATE, queue_recreate, 0, 4, of_queue_recreate),
 	ROW(QUEUE_INFO, queue_info, 0, 4, of_id),
 	ROW(EXTENT_RESOLVE, extent_resolve, HOMI_RESOLVE_WRITE, 6, of_extent_resolve),
 	ROW(EXTENT_ACK, extent_ack, 0, 3, of_extent_ack),
-	ROW(EVENT_BIND, event_bind, 0, 4, of_event_bind),
+	ROW(EVENT_BIND, event_bind, HOMI_EVENT_COMPLETIONS, 4, of_event_bind),
 	ROW(DOORBELL_EXPORT, doorbell_export, 0, 4, of_doorbell_export),
 	ROW(RESERVE, reserve, 0, 3, of_reserve),
 	ROW(DESTROY, destroy, 0, 10, of_destroy),
@@ -63,6 +64,7 @@ const struct fuzz_row fuzz_rows[FUZZ_CMDS + 1] = {
 	ROW(READ, uring_rw, HOMI_RW_FD | HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS, 12, of_read),
 	ROW(WRITE, uring_rw, HOMI_RW_FD | HOMI_RW_DSYNC | HOMI_RW_BY_FS | HOMI_RW_BY_EXTENTS, 10,
 	    of_write),
+	ROW(QUEUE_ARM, queue_arm, 0, 4, of_queue_arm),
 	ROW(IO_STATS, io_stats, HOMI_STATS_CTRL, 3, of_any),
 	[FUZZ_UNKNOWN] = { "(unknown)", 64, 0, 1, of_unknown },
 };

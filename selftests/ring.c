@@ -6,14 +6,20 @@
 
 #include "ring.h"
 
-int ring_create(struct ring *ring, int fd, uint32_t depth)
+int ring_create_with(struct ring *ring, int fd, uint32_t depth, uint32_t flags)
 {
 	memset(ring, 0, sizeof(*ring));
 	ring->fd = fd;
 	ring->q.size = sizeof(ring->q);
+	ring->q.flags = flags;
 	ring->q.depth = depth;
 	ring->cq_phase = 1;
 	return homi_call(fd, HOMI_QUEUE_CREATE, &ring->q);
+}
+
+int ring_create(struct ring *ring, int fd, uint32_t depth)
+{
+	return ring_create_with(ring, fd, depth, 0);
 }
 
 static void *map_region(int fd, uint64_t offset, size_t length)

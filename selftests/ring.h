@@ -56,6 +56,7 @@ struct dma {
 };
 
 int ring_create(struct ring *ring, int fd, uint32_t depth);
+int ring_create_with(struct ring *ring, int fd, uint32_t depth, uint32_t flags);
 void ring_map(struct ring *ring);
 void ring_unmap(struct ring *ring);
 void ring_open(struct ring *ring, int fd, uint32_t depth);

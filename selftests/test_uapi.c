@@ -106,7 +106,18 @@ LAYOUT(homi_queue_info, out_state, 12);
 LAYOUT(homi_queue_info, out_qid, 16);
 LAYOUT(homi_queue_info, out_depth, 20);
 LAYOUT(homi_queue_info, out_generation, 24);
-LENGTH(homi_queue_info, 32);
+LAYOUT(homi_queue_info, out_wait, 32);
+LAYOUT(homi_queue_info, out_irq, 36);
+LAYOUT(homi_queue_info, out_wakeups, 40);
+LAYOUT(homi_queue_info, out_looks, 48);
+LAYOUT(homi_queue_info, out_interrupts, 56);
+LENGTH(homi_queue_info, 64);
+LAYOUT(homi_queue_arm, queue_id, 8);
+LAYOUT(homi_queue_arm, cq_head, 12);
+LAYOUT(homi_queue_arm, cq_phase, 16);
+LAYOUT(homi_queue_arm, out_ready, 20);
+LAYOUT(homi_queue_arm, __reserved, 24);
+LENGTH(homi_queue_arm, 32);
 LAYOUT(homi_extent, slba, 8);
 LAYOUT(homi_extent, blocks, 16);
 LAYOUT(homi_extent, flags, 24);
@@ -194,7 +205,7 @@ LAYOUT(homi_uring_rw, __reserved, 32);
 LENGTH(homi_uring_rw, 64);
 
 _Static_assert(HOMI_FILE_REGISTER == 0xe890 && HOMI_READ == 0xe891 && HOMI_WRITE == 0xe892 &&
-	       HOMI_IO_STATS == 0xe893, "command numbers");
+	       HOMI_IO_STATS == 0xe893 && HOMI_QUEUE_ARM == 0xe894, "command numbers");
 _Static_assert(HOMI_CTRL_INFO == 0xe880 && HOMI_EXTENT_ACK == 0xe889 && HOMI_RESERVE == 0xe88c &&
 	       HOMI_DOORBELL_EXPORT == 0xe88b && HOMI_DESTROY == 0xe88d && HOMI_HOLDERS == 0xe88e && HOMI_RESOLVE_SET == 0xe88f,
 	       "command numbers");
@@ -272,6 +283,15 @@ static int good_event_bind(void *buf)
 static int good_queue_info(void *buf)
 {
 	((struct homi_queue_info *)buf)->queue_id = fx.queue ? fx.queue : 77;
+	return fx.queue ? 0 : -ENOENT;
+}
+
+static int good_queue_arm(void *buf)
+{
+	struct homi_queue_arm *cmd = buf;
+
+	cmd->queue_id = fx.queue ? fx.queue : 77;
+	cmd->cq_phase = 1;
 	return fx.queue ? 0 : -ENOENT;
 }
 
@@ -372,16 +392,17 @@ static const struct row rows[] = {
 		  offsetof(struct homi_mem_register, out_placement)),
 	ROW(MEM_SEGMENTS, mem_segments, 0, NONE, NONE),
 	ROW(MEM_INFO, mem_info, 0, NONE, NONE),
-	GROWN_ROW(QUEUE_CREATE, queue_create, 0, offsetof(struct homi_queue_create, __reserved),
+	GROWN_ROW(QUEUE_CREATE, queue_create, HOMI_QUEUE_INTERRUPT, offsetof(struct homi_queue_create, __reserved),
 		  offsetof(struct homi_queue_create, out_queue_id),
 		  offsetof(struct homi_queue_create, sq_mem_id)),
 	ROW(QUEUE_RECREATE, queue_recreate, 0, NONE, NONE),
-	ROW(QUEUE_INFO, queue_info, 0, NONE, NONE),
+	GROWN_ROW(QUEUE_INFO, queue_info, 0, NONE, NONE, offsetof(struct homi_queue_info, out_wait)),
+	ROW(QUEUE_ARM, queue_arm, 0, offsetof(struct homi_queue_arm, __reserved), NONE),
 	ROW(EXTENT_RESOLVE, extent_resolve, HOMI_RESOLVE_WRITE,
 	    offsetof(struct homi_extent_resolve, __reserved),
 	    offsetof(struct homi_extent_resolve, out_extent_id)),
 	ROW(EXTENT_ACK, extent_ack, 0, offsetof(struct homi_extent_ack, __reserved), NONE),
-	ROW(EVENT_BIND, event_bind, 0, NONE, NONE),
+	ROW(EVENT_BIND, event_bind, HOMI_EVENT_COMPLETIONS, NONE, NONE),
 	ROW(DOORBELL_EXPORT, doorbell_export, 0, offsetof(struct homi_doorbell_export, __reserved),
 	    NONE),
 	ROW(RESERVE, reserve, 0, offsetof(struct homi_reserve, __reserved), NONE),

@@ -24,7 +24,8 @@
  * are written by the kernel, on success and where a command says so on error.
  *
  * poll() on the open file: POLLOUT while the controller is live and queues can
- * be made, POLLPRI while one of its queues is lost or revoked, or one of its
+ * be made, POLLIN while somebody was woken for one of its queues (QUEUE_ARM) that is
+ * neither armed again nor destroyed, POLLPRI while one of its queues is lost or revoked, or one of its
  * extents recalled, and nobody has destroyed, re-created or acknowledged it,
  * POLLERR and POLLHUP when the controller is gone. EVENT_BIND tells of the same by eventfd.
  *
@@ -81,6 +82,7 @@ enum {
 	HOMI_CMD_READ = 0x91,
 	HOMI_CMD_WRITE = 0x92,
 	HOMI_CMD_IO_STATS = 0x93,
+	HOMI_CMD_QUEUE_ARM = 0x94,
 };
 
 /**
@@ -150,6 +152,7 @@ enum homi_iommu {
 enum {
 	HOMI_CTRL_SHADOW_DOORBELLS = 1 << 0,	/* Doorbell Buffer Config is in force */
 	HOMI_CTRL_VIRTUAL_FUNCTION = 1 << 1,
+	HOMI_CTRL_INTERRUPTS = 1 << 2,		/* HOMI_QUEUE_INTERRUPT is possible */
 };
 
 /**
@@ -408,10 +411,15 @@ struct homi_mem_info {
 
 #define HOMI_MEM_INFO _IO(HOMI_TYPE, HOMI_CMD_MEM_INFO)
 
+/* struct homi_queue_create.flags */
+enum {
+	HOMI_QUEUE_INTERRUPT = 1 << 0,	/* with an interrupt vector of its own, for QUEUE_ARM */
+};
+
 /**
  * struct homi_queue_create - ioctl(HOMI_QUEUE_CREATE)
  * @size: sizeof(struct homi_queue_create)
- * @flags: must be 0
+ * @flags: 0 or HOMI_QUEUE_INTERRUPT
  * @depth: entries of the submission queue and of the completion queue, 2 to
  *	homi_ctrl_info.out_max_depth; one entry always stays empty (NVMe base
  *	specification, queue full condition)
@@ -464,6 +472,11 @@ struct homi_mem_info {
  * and the caller zeroes a completion ring before it creates the queue. The MEM
  * can't be destroyed while the queue is live. EINVAL: the ring does not fit there;
  * ENOENT: there is no such MEM; ESTALE: the MEM was revoked.
+ *
+ * HOMI_QUEUE_INTERRUPT takes one more of the function's MSI-X vectors, until DESTROY or a
+ * reset; QUEUE_RECREATE takes one anew then. EOPNOTSUPP: the kernel (before 6.2, or with
+ * PREEMPT_RT) or the platform can't, or the completion ring is in a MEM; ENOSPC: no
+ * vector is left, too.
  */
 struct homi_queue_create {
 	__u32 size;
@@ -541,6 +554,13 @@ enum homi_queue_state {
 	HOMI_QUEUE_GONE = 4,	/* the controller was removed */
 };
 
+/* struct homi_queue_info.out_wait: how completions that are waited for are found */
+enum homi_queue_wait {
+	HOMI_WAIT_NONE = 0,		/* not at all: the completion ring is in a MEM */
+	HOMI_WAIT_POLLER = 1,		/* a thread of the kernel's looks, at intervals */
+	HOMI_WAIT_INTERRUPT = 2,	/* HOMI_QUEUE_INTERRUPT */
+};
+
 /**
  * struct homi_queue_info - ioctl(HOMI_QUEUE_INFO)
  * @size: sizeof(struct homi_queue_info)
@@ -550,6 +570,11 @@ enum homi_queue_state {
  * @out_qid: NVMe queue identifier
  * @out_depth: entries
  * @out_generation: generation it was made in
+ * @out_wait: enum homi_queue_wait
+ * @out_irq: number of its interrupt in this system, 0 if it has none now
+ * @out_wakeups: how often somebody was woken that QUEUE_ARM was called for
+ * @out_looks: how often the thread looked at this queue for that
+ * @out_interrupts: how many interrupts it had
  *
  * Works on lost queues and after removal too. Needs no privilege.
  */
@@ -561,9 +586,50 @@ struct homi_queue_info {
 	__u32 out_qid;
 	__u32 out_depth;
 	__aligned_u64 out_generation;
+	__u32 out_wait;
+	__u32 out_irq;
+	__aligned_u64 out_wakeups;
+	__aligned_u64 out_looks;
+	__aligned_u64 out_interrupts;
 };
 
 #define HOMI_QUEUE_INFO _IO(HOMI_TYPE, HOMI_CMD_QUEUE_INFO)
+
+/**
+ * struct homi_queue_arm - ioctl(HOMI_QUEUE_ARM)
+ * @size: sizeof(struct homi_queue_arm)
+ * @flags: must be 0
+ * @queue_id: a QUEUE
+ * @cq_head: entry of the completion ring that the caller looks at next
+ * @cq_phase: phase tag that it has when it is there, 0 or 1
+ * @__reserved: must be 0
+ * @out_ready: 1 if it is there already, else 0
+ *
+ * To wait without spinning: once, when that entry is there, or the queue is not
+ * HOMI_QUEUE_LIVE any more, the eventfd that is bound with HOMI_EVENT_COMPLETIONS is
+ * signalled and poll() on the open file says POLLIN, until the queue is armed again or
+ * destroyed. With @out_ready nobody is told, and nothing is armed. A queue is armed for
+ * one entry at a time: the next call takes the place of the one before.
+ *
+ * Who has no interrupt (QUEUE_INFO tells) is found by a thread that looks after three
+ * quarters of what waits for this queue lasted, and then at intervals of a quarter of
+ * what this one has lasted, from 10 us to the module's poll_max_us. It sleeps while
+ * nobody waits.
+ *
+ * ESTALE: the queue is not live; EOPNOTSUPP: the completion ring is in a MEM. Needs no
+ * privilege.
+ */
+struct homi_queue_arm {
+	__u32 size;
+	__u32 flags;
+	__u32 queue_id;
+	__u32 cq_head;
+	__u32 cq_phase;
+	__u32 out_ready;
+	__aligned_u64 __reserved;
+};
+
+#define HOMI_QUEUE_ARM _IO(HOMI_TYPE, HOMI_CMD_QUEUE_ARM)
 
 /* struct homi_doorbell_export.part: one page each */
 enum homi_doorbell_part {
@@ -617,10 +683,15 @@ struct homi_doorbell_export {
 
 #define HOMI_DOORBELL_EXPORT _IO(HOMI_TYPE, HOMI_CMD_DOORBELL_EXPORT)
 
+/* struct homi_event_bind.flags */
+enum {
+	HOMI_EVENT_COMPLETIONS = 1 << 0,	/* of a QUEUE: what QUEUE_ARM waits for */
+};
+
 /**
  * struct homi_event_bind - ioctl(HOMI_EVENT_BIND)
  * @size: sizeof(struct homi_event_bind)
- * @flags: must be 0
+ * @flags: 0 or HOMI_EVENT_COMPLETIONS
  * @id: a QUEUE, an EXTENT, a SET, a MEM of a dma-buf, or 0 for the open file
  * @eventfd: an eventfd, or -1 for none; takes the place of the one bound before
  *
@@ -634,7 +705,8 @@ struct homi_doorbell_export {
  *
  * and at once if that has happened before (for the open file: if the controller
  * is not live), so that nothing is missed. Look at QUEUE_INFO, the table or
- * CTRL_INFO then. The binding ends with the object; it may be replaced at any
+ * CTRL_INFO then. HOMI_EVENT_COMPLETIONS binds one of its own, that has nothing to do
+ * with these: see QUEUE_ARM; EOPNOTSUPP: its completion ring is in a MEM. The binding ends with the object; it may be replaced at any
  * time, also when the controller is gone. EBADF: @eventfd is not open; EINVAL:
  * it is no eventfd; EOPNOTSUPP: a MEM of user pages, to which nothing happens.
  * Needs no privilege.

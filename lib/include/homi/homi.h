@@ -177,6 +177,41 @@ struct homi_queue {
 int homi_queue_open(const struct homi_dev *dev, uint32_t depth, struct homi_queue *queue);
 
 /**
+ * homi_queue_open_interrupt - homi_queue_open() with an interrupt of its own
+ *
+ * For homi_queue_wait(), which without one relies on a thread of the kernel's that looks at
+ * intervals. -EOPNOTSUPP where that is not possible (HOMI_CTRL_INTERRUPTS), -ENOSPC also if no
+ * vector is left: homi_queue_open() does then.
+ */
+int homi_queue_open_interrupt(const struct homi_dev *dev, uint32_t depth,
+			      struct homi_queue *queue);
+
+/**
+ * homi_queue_arm - be told when there is a completion to take
+ * @dev: the controller
+ * @queue: open; all completions that are there were taken (homi_ring_take())
+ *
+ * Returns 1 if there is one now, and 0 if the eventfd of homi_queue_bind_completions(), and
+ * poll() on @dev->fd (POLLIN), will tell of the next one, or that the queue was lost. -ESTALE
+ * if that has happened, -EOPNOTSUPP for a completion ring in memory of the caller's.
+ */
+int homi_queue_arm(const struct homi_dev *dev, const struct homi_queue *queue);
+
+/** homi_queue_bind_completions - the eventfd for homi_queue_arm(), or -1 for none */
+int homi_queue_bind_completions(const struct homi_dev *dev, const struct homi_queue *queue,
+				int eventfd);
+
+/**
+ * homi_queue_wait - sleep until there is a completion to take
+ * @timeout_ms: as for poll(), negative for ever
+ *
+ * homi_queue_arm(), and what poll() says of @dev->fd, which tells of all its queues: returns 1
+ * if there is something to look at, of whichever queue, 0 after @timeout_ms, or as
+ * homi_queue_arm(); -EINTR for a signal, -ENODEV if the controller is gone.
+ */
+int homi_queue_wait(const struct homi_dev *dev, const struct homi_queue *queue, int timeout_ms);
+
+/**
  * struct homi_ring_place - where a ring of a queue is to be
  * @mem: registered with HOMI_MEM_WRITE for a completion ring
  * @offset: bytes from its start, a multiple of the controller's page size
