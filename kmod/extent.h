@@ -247,6 +247,7 @@ void homi_touch_exit(void);
 struct homi_touch *homi_touch_alloc(void);
 void homi_touch_later(struct homi_extent_obj *e, struct file *file);
 void homi_extent_settle(struct homi_extent_obj *e);
+void homi_extent_close(struct file *file);
 
 /* extent_internal.c */
 struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,

@@ -14,6 +14,26 @@
 static struct workqueue_struct *homi_touch_wq;
 
 /**
+ * homi_extent_close - the private file of an EXTENT was let go of
+ * @file: or NULL
+ *
+ * In a worker, where fput() has it closed some time later: until then its file
+ * system can't be unmounted, and who was to write to it counts as if he had it open.
+ * If the file was deleted its blocks are freed here. That waits for the file system, so
+ * this is for those for whom nobody who removes the controller waits; and not while
+ * it is frozen, since other recalls may have to be answered for it to go on.
+ */
+void homi_extent_close(struct file *file)
+{
+	if (!file)
+		return;
+	if (file_inode(file)->i_sb->s_writers.frozen == SB_UNFROZEN)
+		__fput_sync(file);
+	else
+		fput(file);
+}
+
+/**
  * struct homi_touch - the times of a file, to be updated later
  * @work: does it, and frees this
  * @file: holds a reference
@@ -31,7 +51,7 @@ static void homi_touch_fn(struct work_struct *work)
 	sb_start_write(sb);
 	file_update_time(touch->file);
 	sb_end_write(sb);
-	fput(touch->file);
+	homi_extent_close(touch->file);
 	kfree(touch);
 	module_put(THIS_MODULE);
 }

@@ -3,7 +3,6 @@
  * EXTENTs that homi has for itself, for READs of files by their blocks. They are never
  * published: no process can have one, and none has to answer when one is recalled.
  */
-#include <linux/file.h>
 #include <linux/fs.h>
 
 #include "extent.h"
@@ -43,8 +42,8 @@ void homi_extent_mind(struct homi_extent_obj *e)
  * homi_extent_drain - somebody wants the file
  * @e: internal, with a table
  *
- * The holder is homi: it begins nothing more by it, waits for what is on its way, and
- * lets go. No process has to do anything for that.
+ * In a worker. The holder is homi: it begins nothing more by it, waits for what is on
+ * its way, and lets go. No process has to do anything for that.
  */
 void homi_extent_drain(struct homi_extent_obj *e)
 {
@@ -55,8 +54,7 @@ void homi_extent_drain(struct homi_extent_obj *e)
 	homi_extent_set_state(e, HOMI_EXTENT_REVOKED);
 	file = homi_extent_let_go(e);
 	mutex_unlock(&e->lock);
-	if (file)
-		fput(file);
+	homi_extent_close(file);
 }
 
 /**

@@ -303,8 +303,7 @@ static void homi_extent_fence(struct homi_extent_obj *e)
 	file = homi_extent_let_go(e);
 	mutex_unlock(&e->lock);
 	homi_ctx_revoke_end(ctx);
-	if (file)
-		fput(file);
+	homi_extent_close(file);
 }
 
 /*
@@ -339,8 +338,7 @@ static void homi_extent_recall(struct work_struct *work)
 		e->fenced = fence;
 	}
 	mutex_unlock(&e->lock);
-	if (file)
-		fput(file);
+	homi_extent_close(file);
 	if (fence)
 		homi_extent_fence(e);
 	if (drain)

@@ -817,8 +817,8 @@ enum {
  *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
  * range that starts at or after the end. Needs to own the file, or CAP_LEASE; EPERM
- * also if a security module denies the lease. An EXTENT keeps a file open and leases on it, and counts (EDQUOT) until it is
- * destroyed and nothing of it is mapped.
+ * also if a security module denies the lease. An EXTENT keeps a file open and leases
+ * on it, and counts (EDQUOT) until it is destroyed and nothing of it is mapped.
  *
  * With HOMI_RESOLVE_WRITE the holder may write to the blocks until it is
  * recalled, and nobody else has the file open: neither for writing nor for
