@@ -6,17 +6,13 @@
  * memory without pages, an accelerator's if there is one. First while nobody has the file open
  * for writing, then while this program has.
  *
- * The processor is never idle, whose ways in and out are longer than a read and hard to count:
- * a loop of two instructions has what is left of it, and knows how often it went round.
- *
  * usage: count_io FILE IOS	(HOMI_DEV as for the tests; FILE of 16 MiB at least)
  */
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <x86intrin.h>
 
+#include "count.h"
 #include "exporter.h"
 #include "uring.h"
 
@@ -34,48 +30,6 @@ static struct rw_target t;
 static bool writes;
 static uint32_t mems[WAYS];
 static char *room[WAYS];
-
-static volatile uint64_t *rounds;	/* of the loop */
-
-static void go_round(void)
-{
-	struct sched_param none = { 0 };
-
-	ASSERT(!sched_setscheduler(0, SCHED_IDLE, &none));
-	for (;;)
-		__asm__ volatile("1: incq %0; jmp 1b" : "+m"(*rounds));
-}
-
-struct count {
-	uint64_t tsc, rounds;
-};
-
-static struct count count_begin(void)
-{
-	return (struct count){ .tsc = __rdtsc(), .rounds = *rounds };
-}
-
-static long long count_end(const struct count *c)
-{
-	return (long long)(__rdtsc() - c->tsc) - 2 * (long long)(*rounds - c->rounds);
-}
-
-/* What is known: a loop of 50 million instructions, and a sleep, of which nothing is counted. */
-static void calibrate(void)
-{
-	struct count c = count_begin();
-	unsigned long n = 25000000;
-	long long loop, sleep;
-
-	__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n));
-	loop = count_end(&c);
-	c = count_begin();
-	nap_ms(500);
-	sleep = count_end(&c);
-	printf("# 50000000 instructions: %lld; asleep for 500000000: %lld\n", loop, sleep);
-	ASSERT(loop > 49900000 && loop < 52000000);
-	ASSERT(sleep < 5000000);
-}
 
 static void post(enum way way, unsigned int slot, uint64_t at, uint32_t size)
 {
@@ -161,13 +115,6 @@ static void prepare(const char *path)
 	mems[EXTENTS] = r.out_mem_id;
 }
 
-static int compare(const void *a, const void *b)
-{
-	long long x = *(const long long *)a, y = *(const long long *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* In turn, some times each; the middle one of these counts. */
 static void measure(const char *op, uint32_t size, unsigned int depth, unsigned int ios)
 {
@@ -178,8 +125,7 @@ static void measure(const char *op, uint32_t size, unsigned int depth, unsigned 
 		for (way = 0; way < WAYS; way++)
 			insn[way][time] = run(way, size, depth, ios);
 	for (way = 0; way < WAYS; way++) {
-		qsort(insn[way], TIMES, sizeof(insn[way][0]), compare);
-		middle[way] = insn[way][TIMES / 2];
+		middle[way] = count_middle(insn[way], TIMES);
 	}
 	printf("io op=%s size=%u depth=%u io_uring=%lld pages=%lld ratio=%.2f extents=%lld ratio=%.2f\n",
 	       op, size, depth, middle[BASE], middle[PAGES], (double)middle[PAGES] / middle[BASE],
@@ -218,10 +164,7 @@ int main(int argc, char **argv)
 {
 	if (argc != 3)
 		return 2;
-	rounds = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT(rounds != MAP_FAILED);
-	child_start(go_round);
-	calibrate();
+	count_start();
 	prepare(argv[1]);
 	measure_all("read", atoi(argv[2]));
 	if (!open_for_writing(argv[1])) {
