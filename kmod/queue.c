@@ -299,14 +299,18 @@ static int homi_queue_delete_one(struct homi_queue *q, u8 opcode)
 	return ret == NVME_SC_QID_INVALID ? 0 : ret;
 }
 
-/* Who creates it deletes it. */
+/*
+ * Who creates it deletes it. A live one is no late deletion's: that has left LIVE before,
+ * and somebody has made it anew since.
+ */
 static bool homi_queue_is_left(struct homi_queue *q)
 {
 	struct homi_ctrl *ctrl = q->obj.ctx->ctrl;
 	bool left;
 
 	spin_lock(&ctrl->lock);
-	left = q->hw == HOMI_HW_CREATED && !q->creating;
+	left = q->hw == HOMI_HW_CREATED && !q->creating &&
+	       q->state != HOMI_QUEUE_LIVE;
 	spin_unlock(&ctrl->lock);
 	return left;
 }
