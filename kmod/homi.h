@@ -24,6 +24,8 @@
 #include "nvme_glue.h"
 
 /*
+ * Long because locks, references and what they guard have to be read together.
+ *
  * DOC: Locks, outer first
  *
  *   ctrl->reserve_lock		mutex: one RESERVE at a time, its reset included

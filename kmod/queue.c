@@ -215,8 +215,8 @@ static int homi_queue_hw_restart(struct homi_queue *q)
 
 /*
  * The Create commands were answered, or not sent. If the controller @refused
- * the first one, or that was not sent, there is nothing to delete. A reset that came meanwhile ended
- * what was made before it, and nothing that was made after.
+ * the first one, or that was not sent, there is nothing to delete. A reset that
+ * came meanwhile ended what was made before it, and nothing that was made after.
  */
 static void homi_queue_hw_made(struct homi_queue *q, bool refused,
 			       bool maybe_made)

@@ -9,8 +9,9 @@
  * and each command, or writing of zeroes, the MEM, which its exporter may want back. So none
  * waits for the process that wanted it, nor for memory that this may be short of, and
  * the exporter, for whom memory may be waiting, for nothing but the controller, to the
- * end of a reset if there is one, since stock holds commands back until then. Long
- * because who enters and who leaves have to be read together.
+ * end of a reset if there is one, since stock holds commands back until then.
+ *
+ * Long because who enters and who leaves have to be read together.
  */
 #include <linux/blk-mq.h>
 #include <linux/completion.h>

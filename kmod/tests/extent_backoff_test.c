@@ -5,7 +5,7 @@
 #include <kunit/test.h>
 
 /* Times of the table that are not used for anything else yet */
-#define HOMI_TEST_START		(1ull << 40)
+#define HOMI_TEST_START		BIT_ULL(40)
 
 static int homi_test_backoff_init(struct kunit *test)
 {

@@ -59,4 +59,5 @@ static struct kunit_suite homi_wait_suite = {
 	.name = "homi_wait",
 	.test_cases = homi_wait_cases,
 };
+
 kunit_test_suite(homi_wait_suite);

@@ -25,9 +25,10 @@
  *
  * poll() on the open file: POLLOUT while the controller is live and queues can
  * be made, POLLIN while somebody was woken for one of its queues (QUEUE_ARM) that is
- * neither armed again nor destroyed, POLLPRI while one of its queues is lost or revoked, or one of its
- * extents recalled, and nobody has destroyed, re-created or acknowledged it,
- * POLLERR and POLLHUP when the controller is gone. EVENT_BIND tells of the same by eventfd.
+ * neither armed again nor destroyed, POLLPRI while one of its queues is lost or
+ * revoked, or one of its extents recalled, and nobody has destroyed, re-created or
+ * acknowledged it, POLLERR and POLLHUP when the controller is gone. EVENT_BIND tells of
+ * the same by eventfd.
  *
  * Errors of all commands, besides those of each command:
  *
@@ -527,10 +528,10 @@ struct homi_queue_create {
  * must not touch the rings meanwhile.
  *
  * EAGAIN while the controller is resetting, has not let go of the queue yet, or
- * another thread makes it anew; EBUSY if the queue is not lost; ESTALE if it was taken back (HOLDERS); ENOSPC
- * if the controller does not grant its queue identifier any more (destroy it and
- * create another); EIO, or EAGAIN, if the queue could not be made: it is lost as
- * before. Needs no privilege: the descriptor gave the queue already.
+ * another thread makes it anew; EBUSY if the queue is not lost; ESTALE if it was taken
+ * back (HOLDERS); ENOSPC if the controller does not grant its queue identifier any more
+ * (destroy it and create another); EIO, or EAGAIN, if the queue could not be made: it
+ * is lost as before. Needs no privilege: the descriptor gave the queue already.
  */
 struct homi_queue_recreate {
 	__u32 size;
@@ -706,10 +707,10 @@ enum {
  * and at once if that has happened before (for the open file: if the controller
  * is not live), so that nothing is missed. Look at QUEUE_INFO, the table or
  * CTRL_INFO then. HOMI_EVENT_COMPLETIONS binds one of its own, that has nothing to do
- * with these: see QUEUE_ARM; EOPNOTSUPP: its completion ring is in a MEM. The binding ends with the object; it may be replaced at any
- * time, also when the controller is gone. EBADF: @eventfd is not open; EINVAL:
- * it is no eventfd; EOPNOTSUPP: a MEM of user pages, to which nothing happens.
- * Needs no privilege.
+ * with these: see QUEUE_ARM; EOPNOTSUPP: its completion ring is in a MEM. The binding
+ * ends with the object; it may be replaced at any time, also when the controller is
+ * gone. EBADF: @eventfd is not open; EINVAL: it is no eventfd; EOPNOTSUPP: a MEM of
+ * user pages, to which nothing happens. Needs no privilege.
  */
 struct homi_event_bind {
 	__u32 size;
@@ -1172,14 +1173,15 @@ enum {
  * file system and kernel: READ is EAGAIN then, WRITE EOPNOTSUPP, and a READ of XFS also
  * where there is no plain block. A READ likewise for 2 to 30 s after somebody wanted the file
  * back from READs and got no descriptor that writes to it: changed its mode, owner, times,
- * attributes or name, or was told to try again. A WRITE is EAGAIN while somebody goes on dirtying the
- * page cache there, or keeps pages of it. The lease that READs leave on a file counts as
- * an EXTENT of this open file; over that quota they go as if somebody had it open for
- * writing, and are EDQUOT where that is not possible. What EXTENT_RESOLVE refuses of files is EOPNOTSUPP here;
- * it need not be the caller's. @file_offset and @length are multiples of the namespace's
- * block size, @mem_offset of 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it;
- * ESTALE: its exporter wants it back. Resets are not seen either, but the block
- * layer's cgroups and schedulers do not see these commands.
+ * attributes or name, or was told to try again. A WRITE is EAGAIN while somebody goes
+ * on dirtying the page cache there, or keeps pages of it. The lease that READs leave on
+ * a file counts as an EXTENT of this open file; over that quota they go as if somebody
+ * had it open for writing, and are EDQUOT where that is not possible. What
+ * EXTENT_RESOLVE refuses of files is EOPNOTSUPP here; it need not be the caller's.
+ * @file_offset and @length are multiples of the namespace's block size, @mem_offset of
+ * 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it; ESTALE: its exporter wants
+ * it back. Resets are not seen either, but the block layer's cgroups and schedulers do
+ * not see these commands.
  *
  * EBADF: not open for that; ENOENT: no such FILE or MEM; EFAULT: READ to a MEM without
  * HOMI_MEM_WRITE; EINVAL: not within the MEM, or READ with HOMI_RW_DSYNC; EOPNOTSUPP: also a
