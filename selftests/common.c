@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "common.h"
+#include "scratch.h"
 
 #define PARAMETER	"/sys/module/homi/parameters/%s"
 
@@ -67,7 +68,11 @@ const char *base_name(const char *path)
 
 const char *dev_path(void)
 {
-	return env_or("HOMI_DEV", "/dev/homi/nvme0");
+	static char path[64];
+
+	if (!path[0])
+		snprintf(path, sizeof(path), "/dev/homi/%s", scratch_ctrl());
+	return env_or("HOMI_DEV", path);
 }
 
 const char *ctrl_name(void)
@@ -77,7 +82,7 @@ const char *ctrl_name(void)
 
 const char *bdev_path(void)
 {
-	return env_or("HOMI_BDEV", "/dev/nvme0n1");
+	return env_or("HOMI_BDEV", scratch_ns());
 }
 
 /* A partition of the block device that may be overwritten; NULL without one. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -59,6 +60,13 @@ const char *ctrl_name(void);
 const char *bdev_path(void);
 const char *raw_path(void);
 bool soak(void);
+/* For what goes beyond one drive: a machine on which the tests run is not always theirs alone. */
+static inline void need_own_machine(const char *what)
+{
+	if (!getenv("HOMI_VM"))
+		SKIP("%s: only where HOMI_VM says that the machine is there for tests", what);
+}
+
 /*
  * Stock begins a freeze in the process that resets a function, or in the work of a time-out, and
  * ends it in its reset work. Lockdep takes that for an error of who began it, and is of no use any

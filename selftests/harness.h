@@ -18,11 +18,13 @@
 #include <string.h>
 #include <sys/klog.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "scratch.h"
 
 #define TEST_MAX	96
 #define KLOG_READ_ALL	3
@@ -165,6 +167,7 @@ static int test_run(const struct test *test, unsigned int number)
 	}
 	if (!pid) {
 		setpgid(0, 0);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		test->run();
 		fflush(NULL);
 		_exit(0);
@@ -202,9 +205,35 @@ static bool test_wanted(const struct test *test, char **patterns)
 	return false;
 }
 
+/* 0: tests may run; else what the program returns */
+static int test_may_run(void)
+{
+	const char *refused;
+	unsigned int i;
+
+	if (!scratch_ns()) {
+		printf("1..0 # SKIP HOMI_TEST_NS names no namespace that may be overwritten\n");
+		return TEST_SKIP;
+	}
+	refused = scratch_refused();
+	if (refused) {
+		printf("Bail out! %s\n", refused);
+		return 1;
+	}
+	/* Controllers are found after the module's init. */
+	for (i = 0; i < 500 && access(dev_path(), F_OK); i++)
+		nap_ms(10);
+	if (access(dev_path(), F_OK)) {
+		printf("Bail out! there is no %s\n", dev_path());
+		return 1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int i, wanted = 0, number = 0, failed = 0, skipped = 0;
+	int status;
 
 	(void)argc;
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -212,13 +241,9 @@ int main(int argc, char **argv)
 	for (i = 0; i < test_count; i++)
 		wanted += test_wanted(&tests[i], argv + 1);
 	printf("TAP version 13\n");
-	/* Controllers are found after the module's init; who names a device means it. */
-	for (i = 0; getenv("HOMI_DEV") && i < 500 && access(dev_path(), F_OK); i++)
-		nap_ms(10);
-	if (access(dev_path(), F_OK)) {
-		printf("1..0 # SKIP there is no %s\n", dev_path());
-		return getenv("HOMI_DEV") ? 1 : TEST_SKIP;
-	}
+	status = test_may_run();
+	if (status)
+		return status;
 	printf("1..%u\n", wanted);
 	for (i = 0; i < test_count; i++) {
 		if (!test_wanted(&tests[i], argv + 1))

@@ -365,6 +365,7 @@ static void holds_with_break_time(const char *dir, const char *seconds, unsigned
 	bool waited;
 	int err;
 
+	need_own_machine("fs.lease-break-time is changed");
 	file_create(&file, dir, "break", 4 * PAGE, 63);
 	ASSERT(sysfs_write(path, seconds));
 	set_recall_ms(LONG_MS);
@@ -404,6 +405,7 @@ FS_TEST(leases_off)
 	int fd = homi_open(), err;
 	struct file file;
 
+	need_own_machine("leases are switched off");
 	file_create(&file, dir, "off", 4 * PAGE, 64);
 	ASSERT(sysfs_write(path, "0"));
 	err = extent_resolve(fd, file.fd, 0, 0, &r);

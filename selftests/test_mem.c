@@ -123,6 +123,7 @@ TEST(hugetlb)
 	struct dma dma;
 	void *va;
 
+	need_own_machine("its huge pages are taken");
 	if (sysfs_number("%s", count) < 4 && !sysfs_write(count, "4"))
 		SKIP("huge pages cannot be reserved");
 	va = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE,

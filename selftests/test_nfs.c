@@ -75,6 +75,7 @@ static void nfs_start(const char *dir)
 {
 	char text[600];
 
+	need_own_machine("its NFS server is started and stopped");
 	if (shell("modprobe -qa nfsd nfs nfsv4"))
 		SKIP("this kernel has no NFS");
 	point = private_mount_point();

@@ -426,6 +426,7 @@ TEST(realtime)
 	struct file plain;
 	char path[300];
 
+	need_own_machine("a loop device is taken");
 	need_raw("mkfs.xfs");
 	point = private_mount_point();
 	/* In a tmpfs there */

@@ -430,6 +430,7 @@ TEST_TIMEOUT(rmmod_nvme, 240)
 	uint64_t end;
 	int fd, err;
 
+	need_own_machine("its NVMe driver is unloaded");
 	if (sysfs_number("/sys/module/nvme/refcnt") < 0)
 		SKIP("nvme is no module here");
 	if (shell("umount $HOMI_EXT4 $HOMI_XFS"))

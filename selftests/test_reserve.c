@@ -140,9 +140,11 @@ static bool cpu_online(int cpu, bool online)
 /* What a test finds must not depend on how the one before ended. */
 static void begin(void)
 {
-	set_parameter("write_queues", "0");
-	set_parameter("poll_queues", "0");
-	cpu_online(1, true);
+	if (getenv("HOMI_VM")) {
+		set_parameter("write_queues", "0");
+		set_parameter("poll_queues", "0");
+		cpu_online(1, true);
+	}
 	fd = homi_open();
 	if (ctrl_info(fd).out_reason != HOMI_REASON_NONE &&
 	    ctrl_info(fd).out_reason != HOMI_REASON_NO_SPARE)
@@ -353,6 +355,7 @@ static void check_wishes(unsigned int reserved)
 
 TEST_TIMEOUT(wishes_of_stock, 180)
 {
+	need_own_machine("the NVMe driver's parameters are changed");
 	begin();
 	if (!set_parameter("write_queues", "0"))
 		SKIP("nvme's parameters cannot be changed");
@@ -370,6 +373,7 @@ TEST_TIMEOUT(processors_come_and_go, 180)
 	struct io io;
 	int i;
 
+	need_own_machine("its processors are switched off and on");
 	begin();
 	if (!ctrl_info(fd).out_queues_spare)
 		ASSERT_EQ(0, reserve(1));

@@ -29,6 +29,7 @@ static void run(unsigned int times)
 /* All drivers suspend and resume, and power stays on. */
 TEST_TIMEOUT(devices, 240)
 {
+	need_own_machine("it is put to sleep");
 	if (!sysfs_write("/sys/power/pm_test", "devices"))
 		SKIP("this kernel has no pm_test");
 	sysfs_write("/sys/module/suspend/parameters/pm_test_delay", "1");
@@ -50,6 +51,7 @@ TEST_TIMEOUT(to_memory, 240)
 	char modes[64];
 	int i;
 
+	need_own_machine("it is put to sleep");
 	ASSERT(sysfs_read(modes, sizeof(modes), "/sys/power/mem_sleep"));
 	if (!strstr(modes, "deep"))
 		SKIP("this machine has no S3");

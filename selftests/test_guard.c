@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What may be given to the tests, and what may not: guard.c, asked about a namespace of the next
+ * controller (HOMI_RAW2), with everything on it and everybody at it. Nothing is left on it.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include "files.h"
+#include "harness.h"
+#include "removal.h"
+
+#define SBIN	"PATH=$PATH:/usr/sbin:/sbin; "
+#define PLAIN	"HOMI_TEST_FORCE="
+#define FORCED	"HOMI_TEST_FORCE=1"
+
+static const char *ns;
+static char said[4096];
+
+/* Its exit status; what it says is in @said */
+static int ask(const char *force, const char *wrapper, const char *path)
+{
+	char command[1024];
+	size_t n;
+	FILE *f;
+	int status;
+
+	snprintf(command, sizeof(command), "%s %s ./guard %s 2>&1", force, wrapper, path);
+	fflush(NULL);
+	f = popen(command, "r");
+	ASSERT(f);
+	n = fread(said, 1, sizeof(said) - 1, f);
+	said[n] = '\0';
+	status = pclose(f);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void expect(const char *force, const char *path, int status, const char *text)
+{
+	int got = ask(force, "", path);
+
+	if (got != status || !strstr(said, text))
+		FAIL("%s guard %s: status %d, not %d with \"%s\": %s", force, path, got, status, text,
+		     said);
+}
+
+static void taken(const char *force) { expect(force, ns, 0, ": taken"); }
+static void refused(const char *force, const char *text) { expect(force, ns, 1, text); }
+
+static void wipe(void)
+{
+	ASSERT(!shell(SBIN "for p in %sp*; do [ ! -b $p ] || wipefs -qa $p; done; wipefs -qa %s &&"
+		      " blockdev --rereadpt %s >/dev/null", ns, ns, ns));
+}
+
+static void begin(void)
+{
+	ns = getenv("HOMI_RAW2");
+	if (!ns || !*ns)
+		SKIP("HOMI_RAW2 names no second namespace that may be overwritten");
+	wipe();
+}
+
+static void partitions(const char *script)
+{
+	ASSERT(!shell(SBIN "printf 'label: gpt\\n%s' | sfdisk -q --no-reread --no-tell-kernel %s &&"
+		      " blockdev --rereadpt %s >/dev/null && [ -b %sp1 ]", script, ns, ns, ns));
+}
+
+TEST(empty)
+{
+	begin();
+	taken(PLAIN);
+	taken(FORCED);
+}
+
+static const char *const makers[][3] = {
+	{ "mkfs.ext4", "mkfs.ext4 -q -F", "ext4" },
+	{ "mkfs.xfs", "mkfs.xfs -q -f", "xfs" },
+	{ "mkfs.btrfs", "mkfs.btrfs -q -f", "btrfs" },
+	{ "mkswap", "mkswap -q", "swap" },
+};
+
+TEST(file_systems)
+{
+	unsigned int i;
+	char text[64];
+
+	begin();
+	for (i = 0; i < ARRAY_SIZE(makers); i++) {
+		if (!have(makers[i][0]))
+			continue;
+		ASSERT(!shell(SBIN "%s %s >/dev/null 2>&1", makers[i][1], ns));
+		snprintf(text, sizeof(text), "there is %s on it. HOMI_TEST_FORCE=1", makers[i][2]);
+		refused(PLAIN, text);
+		refused("HOMI_TEST_FORCE=0", text);
+		expect(FORCED, ns, 0, makers[i][2]);
+		wipe();
+		taken(PLAIN);
+	}
+}
+
+TEST(tables_of_partitions)
+{
+	begin();
+	partitions("size=32MiB, name=data\\n");
+	refused(PLAIN, "there is 1 partition on it");
+	taken(FORCED);
+	/* Whoever has others among them is not ours. */
+	wipe();
+	partitions("size=32MiB, name=homi-raw\\nsize=+, name=data\\n");
+	refused(PLAIN, "there is 2 partitions on it");
+	wipe();
+	partitions("size=32MiB, name=homi-ext4\\nsize=+, name=homi-raw\\n");
+	taken(PLAIN);
+	/* A table that the kernel was not told of, and one without entries */
+	wipe();
+	ASSERT(!shell(SBIN "printf 'label: dos\\nsize=32MiB\\n' |"
+		      " sfdisk -q --no-reread --no-tell-kernel %s", ns));
+	refused(PLAIN, "a table of partitions (dos)");
+	wipe();
+	ASSERT(!shell(SBIN "printf 'label: gpt\\n' | sfdisk -q %s 2>/dev/null", ns));
+	refused(PLAIN, "a table of partitions (gpt)");
+	taken(FORCED);
+	wipe();
+}
+
+static void refused_anyway(const char *text)
+{
+	refused(PLAIN, text);
+	refused(FORCED, text);
+}
+
+TEST(mounted)
+{
+	const char *point;
+	char text[128];
+
+	begin();
+	point = private_mount_point();
+	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %s 64m", ns));
+	ASSERT(!mount(ns, point, "ext4", MS_RDONLY, NULL));
+	snprintf(text, sizeof(text), "%s is mounted at %s", base_name(ns), point);
+	refused_anyway(text);
+	umount_soon(point);
+	wipe();
+	partitions("size=32MiB, name=homi-raw\\nsize=64MiB, name=homi-ext4\\n");
+	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %sp2", ns));
+	snprintf(text, sizeof(text), "%sp2", ns);
+	ASSERT(!mount(text, point, "ext4", 0, NULL));
+	snprintf(text, sizeof(text), "%sp2 is mounted at %s", base_name(ns), point);
+	refused_anyway(text);
+	/* Where it can't be seen */
+	ask(FORCED, "nsenter -t 1 -m --wd=.", ns);
+	if (!strstr(said, "is in use"))
+		FAIL("mounted elsewhere: %s", said);
+	umount_soon(point);
+	taken(PLAIN);
+	wipe();
+}
+
+TEST(in_use)
+{
+	char text[128];
+	int fd;
+
+	begin();
+	fd = open(ns, O_RDONLY | O_EXCL | O_CLOEXEC);
+	ASSERT(fd >= 0);
+	refused_anyway("is in use");
+	close(fd);
+	taken(PLAIN);
+	if (have("dmsetup")) {
+		ASSERT(!shell(SBIN "echo 0 2048 linear %s 0 | dmsetup create homi-guard >/dev/null", ns));
+		refused_anyway("is in use");
+		ASSERT(!shell(SBIN "dmsetup remove --retry homi-guard"));
+	}
+	ASSERT(!shell(SBIN "mkswap -q %s && swapon %s", ns, ns));
+	snprintf(text, sizeof(text), "%s is swap", base_name(ns));
+	refused_anyway(text);
+	ASSERT(!shell(SBIN "swapoff %s", ns));
+	wipe();
+	taken(PLAIN);
+}
+
+/* A system whose root is on it, by itself or by a device mapper's device. */
+static void refused_as_root(const char *point, const char *source)
+{
+	char here[256], wrapper[700];
+
+	ASSERT(getcwd(here, sizeof(here)));
+	ASSERT(!mount(source, point, "ext4", 0, NULL));
+	ASSERT(!shell("cd %s && mkdir -p usr proc sys dev t && for d in bin lib lib64; do"
+		      " ln -sfn usr/$d $d || exit 1; done &&"
+		      " for d in usr proc sys dev; do mount --rbind /$d $d || exit 1; done &&"
+		      " mount --bind %s t", point, here));
+	snprintf(wrapper, sizeof(wrapper), "chroot %s sh -c 'cd /t && exec \"$@\"' -", point);
+	ASSERT_EQ(1, ask(FORCED, wrapper, ns));
+	if (!strstr(said, "the root file system is on the same drive"))
+		FAIL("root on %s: %s", source, said);
+	ASSERT(!shell("cd %s && umount -l t usr proc sys dev", point));
+	umount_soon(point);
+}
+
+TEST(root)
+{
+	const char *point;
+
+	begin();
+	point = private_mount_point();
+	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %s 64m", ns));
+	refused_as_root(point, ns);
+	if (have("dmsetup")) {
+		ASSERT(!shell(SBIN "echo 0 131072 linear %s 0 | dmsetup create homi-guard >/dev/null;"
+			      " dmsetup mknodes", ns));
+		refused_as_root(point, "/dev/mapper/homi-guard");
+		ASSERT(!shell(SBIN "dmsetup remove --retry homi-guard"));
+	}
+	wipe();
+	taken(PLAIN);
+}
+
+/* Those that these tests have are mounted, so there is a reason against each other one as well. */
+TEST(neighbours)
+{
+	char disk[64], text[128];
+	uint32_t nsid = bdev_nsid() == 1 ? 2 : 1;
+
+	need_fs("ext4");
+	if (!disk_of(ctrl_name(), nsid, disk, sizeof(disk)))
+		SKIP("%s has no other namespace", ctrl_name());
+	snprintf(text, sizeof(text), "%s has another namespace: %sp", ctrl_name(),
+		 base_name(bdev_path()));
+	expect(FORCED, disk, 1, text);
+}
+
+TEST(no_namespace)
+{
+	char path[128];
+
+	expect(FORCED, "/dev/null", 1, "is no block device");
+	expect(FORCED, "/dev/nvme999n1", 1, "No such file");
+	expect(FORCED, ctrl_name(), 1, "No such file");
+	expect(FORCED, dev_path(), 1, "is no block device");
+	expect(FORCED, bdev_path(), 1, "is mounted at");
+	snprintf(path, sizeof(path), "%sp1", bdev_path());
+	expect(FORCED, path, 1, "it is a partition");
+	if (access("/dev/loop0", F_OK))
+		SKIP("there is no other block device");
+	expect(FORCED, "/dev/loop0", 1, "no namespace of an NVMe controller");
+}
+
+/* And what the programs themselves refuse */
+static void runs(const char *env, int status, const char *text)
+{
+	int got = shell("env -u HOMI_TEST_NS -u HOMI_DEV -u HOMI_BDEV -u HOMI_RAW %s ./test_uapi"
+			" /nothing >/tmp/homi-guard 2>&1", env);
+
+	if (got != status || shell("grep -q '%s' /tmp/homi-guard", text))
+		FAIL("%s: status %d, not %d with \"%s\"", env, got, status, text);
+	unlink("/tmp/homi-guard");
+}
+
+TEST(programs)
+{
+	char env[256];
+
+	runs("", TEST_SKIP, "SKIP HOMI_TEST_NS names no namespace");
+	runs("HOMI_TEST_NS=/dev/null", 1, "Bail out! /dev/null is no namespace");
+	begin();
+	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s", ns);
+	runs(env, 1, "was not prepared");
+	partitions("size=32MiB, name=data\\n");
+	runs(env, 1, "was not prepared");
+	wipe();
+	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s HOMI_RAW=%s", bdev_path(), ns);
+	runs(env, 1, "is not on");
+	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s HOMI_DEV=%s", bdev_path(), getenv("HOMI_DEV2"));
+	runs(env, 1, "is not on HOMI_DEV");
+	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s", bdev_path());
+	runs(env, TEST_SKIP, "# 0 passed, 0 failed, 0 skipped");
+}
