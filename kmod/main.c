@@ -350,3 +350,4 @@ module_exit(homi_exit);
 MODULE_DESCRIPTION("Host orchestrated multipath I/O: queues of an NVMe controller beside the nvme driver");
 MODULE_AUTHOR("The homi authors");
 MODULE_LICENSE("GPL");
+MODULE_VERSION(HOMI_VERSION);

@@ -6,6 +6,7 @@
 
 #include "files.h"
 #include "harness.h"
+#include "ring.h"
 
 static char *ko;
 
@@ -142,4 +143,118 @@ TEST(unload_while_open)
 	ASSERT(unload() != 0);
 	ASSERT_EQ(HOMI_CTRL_LIVE, ctrl_info(fd).out_state);
 	close(fd);
+}
+
+/*
+ * An upgrade while somebody uses homi: the new file takes the old one's place on disk and nobody
+ * notices, the old module can't be unloaded in the middle of I/O, and once nobody uses it the next
+ * modprobe brings the new one. In a copy of the modules' directory that only this test sees.
+ */
+#define NEWER	"9.9.9"
+
+static void modules_of_ours(void)
+{
+	private_mount_point();
+	CHECK(shell("d=/lib/modules/$(uname -r); mkdir /tmp/up /tmp/work && mount -t overlay -o"
+		    " lowerdir=$d,upperdir=/tmp/up,workdir=/tmp/work homi $d") == 0);
+}
+
+/* As dkms does it: by a file beside it that gets its name, and depmod, here for this module alone */
+static void install_module(const char *version)
+{
+	CHECK(shell("d=/lib/modules/$(uname -r)/updates/dkms; PATH=$PATH:/usr/sbin; mkdir -p $d &&"
+		    " old=$(modinfo -F version %s) && [ ${#old} = 5 ] &&"
+		    " LC_ALL=C sed \"s/version=$old/version=%s/\" %s >$d/new && mv $d/new $d/homi.ko &&"
+		    " depmod $(uname -r) $d/homi.ko 2>/dev/null &&"
+		    " [ $(modinfo -F version homi) = %s ]", ko, version, ko, version) == 0);
+}
+
+static bool runs_version(const char *version)
+{
+	char line[32];
+
+	return sysfs_read(line, sizeof(line), "/sys/module/homi/version") && !strcmp(line, version);
+}
+
+/* Commands that are on their way while somebody wants the module away */
+static void use(struct ring *ring, const struct dma *dma)
+{
+	struct sqe sqe = { .opcode = NVME_READ, .nsid = bdev_nsid(), .prp1 = dma_addr(dma, 0) };
+	unsigned int posted = 0;
+	struct cqe cqe;
+
+	while (!ring_full(ring)) {
+		ring_post(ring, &sqe);
+		posted++;
+	}
+	ring_doorbell(ring);
+	CHECK(shell("PATH=$PATH:/usr/sbin modprobe -r homi 2>/tmp/said") != 0);
+	CHECK(shell("grep -q 'in use' /tmp/said") == 0);
+	CHECK(posted > 1);
+	while (posted--)
+		CHECK(!ring_poll(ring, &cqe, 30000) && cqe.status >> 1 == NVME_SC_SUCCESS);
+	CHECK(ring_do(ring, &sqe) == NVME_SC_SUCCESS);
+}
+
+/* The end of the last close may still be under way in a worker. */
+static void unload_soon(void)
+{
+	uint64_t end = now_ms() + 30000;
+
+	while (shell("PATH=$PATH:/usr/sbin modprobe -r homi 2>/dev/null")) {
+		CHECK(now_ms() < end);
+		nap_ms(20);
+	}
+}
+
+static void load_installed(const char *version)
+{
+	CHECK(shell("PATH=$PATH:/usr/sbin modprobe homi") == 0);
+	CHECK(runs_version(version));
+	CHECK(appears(dev_path(), 30000));
+}
+
+TEST_TIMEOUT(upgrade_while_in_use, 180)
+{
+	char old[32];
+	uint64_t generation;
+	struct ring ring;
+	struct dma dma;
+	int fd = homi_open();
+
+	ko = getenv("HOMI_KO");
+	if (!ko || !*ko)
+		SKIP("HOMI_KO does not name the module's file");
+	need_queues(fd, 1);
+	close(fd);
+	ASSERT(sysfs_read(old, sizeof(old), "/sys/module/homi/version"));
+	modules_of_ours();
+	install_module(old);
+	unload_soon();
+	load_installed(old);
+	fd = homi_open();
+	generation = ctrl_info(fd).out_generation;
+	ring_open(&ring, fd, 64);
+	dma_new(&dma, fd, 4 * PAGE);
+	use(&ring, &dma);
+	install_module(NEWER);
+	use(&ring, &dma);
+	/* That there is one already is no error, and changes nothing. */
+	load_installed(old);
+	use(&ring, &dma);
+	CHECK(queue_info(fd, ring.q.out_queue_id).out_state == HOMI_QUEUE_LIVE);
+	CHECK(ctrl_info(fd).out_generation == generation);
+	ring_unmap(&ring);
+	close(fd);
+	unload_soon();
+	load_installed(NEWER);
+	fd = homi_open();
+	ring_open(&ring, fd, 64);
+	dma_new(&dma, fd, 4 * PAGE);
+	use(&ring, &dma);
+	ring_unmap(&ring);
+	close(fd);
+	unload_soon();
+	restore();
+	CHECK(runs_version(old));
 }

@@ -15,19 +15,7 @@
 
 #include <homi/uring.h>
 
-#include "cli.h"
-
-enum verdict {
-	OK,
-	WARN,
-	NO,
-};
-
-struct answer {
-	enum verdict verdict;
-	char text[256];
-	char advice[512];
-};
+#include "check.h"
 
 struct question {
 	const char *name;
@@ -41,9 +29,9 @@ struct controller_question {
 		    int err);
 };
 
-__attribute__((format(printf, 4, 5)))
-static void set(struct answer *a, enum verdict verdict, const char *advice,
-		const char *format, ...)
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+void answer_set(struct answer *a, enum verdict verdict, const char *advice, const char *format, ...)
 {
 	va_list args;
 
@@ -54,15 +42,14 @@ static void set(struct answer *a, enum verdict verdict, const char *advice,
 	snprintf(a->advice, sizeof(a->advice), "%s", advice);
 }
 
-static bool exists(const char *path)
+bool exists(const char *path)
 {
 	return !access(path, F_OK);
 }
 
-/* Is there a line in /lib/modules/RELEASE/@list that has @what in it? */
-static bool in_modules(const char *list, const char *what)
+bool in_modules(const char *list, const char *what, char *line, size_t len)
 {
-	char path[512], line[4096];
+	char path[512];
 	struct utsname u;
 	bool found = false;
 	FILE *f;
@@ -70,9 +57,8 @@ static bool in_modules(const char *list, const char *what)
 	uname(&u);
 	snprintf(path, sizeof(path), "/lib/modules/%s/%s", u.release, list);
 	f = fopen(path, "re");
-	while (f && !found && fgets(line, sizeof(line), f)) {
-		if (!strcmp(list, "modules.dep"))
-			line[strcspn(line, ":")] = '\0';
+	while (f && !found && fgets(line, (int)len, f)) {
+		line[strcspn(line, ":\n")] = '\0';
 		found = strstr(line, what);
 	}
 	if (f)
@@ -80,7 +66,7 @@ static bool in_modules(const char *list, const char *what)
 	return found;
 }
 
-static bool loaded(void)
+bool loaded(void)
 {
 	return exists("/sys/module/homi");
 }
@@ -95,56 +81,89 @@ static void ask_kernel(struct answer *a)
 	uname(&u);
 	sscanf(u.release, "%u.%u", &major, &minor);
 	if (strcmp(u.machine, "x86_64"))
-		set(a, NO, "use an x86-64 machine", "%s on %s: not built for that", u.release,
-		    u.machine);
+		answer_set(a, NO, "use an x86-64 machine", "%s on %s: not built for that", u.release,
+			   u.machine);
 	else if (major < 6 || (major == 6 && !minor))
-		set(a, NO, "use Linux 6.1 or later", "%s is too old", u.release);
+		answer_set(a, NO, "use Linux 6.1 or later", "%s is too old", u.release);
 	else
-		set(a, OK, "", "%s", u.release);
+		answer_set(a, OK, "", "%s", u.release);
 }
 
 static void ask_module(struct answer *a)
 {
-	char version[64] = "";
+	char version[64] = "", line[4096];
 
 	read_line("/sys/module/homi/version", version, sizeof(version));
-	if (loaded())
-		set(a, OK, "", "loaded%s%s", version[0] ? " " : "", version);
-	else if (in_modules("modules.dep", "/homi.ko"))
-		set(a, NO, "modprobe homi", "installed for this kernel, not loaded");
+	if (loaded() && strcmp(version, HOMI_VERSION))
+		answer_set(a, WARN, "install both from the same sources; then, once nobody uses homi: modprobe -r homi && modprobe homi",
+			   "loaded %s, but this command is %s", version[0] ? version : "without a version",
+			   HOMI_VERSION);
+	else if (loaded())
+		answer_set(a, OK, "", "loaded %s, as this command is", version);
+	else if (in_modules("modules.dep", "/homi.ko", line, sizeof(line)))
+		answer_set(a, NO, "modprobe homi", "installed for this kernel, not loaded");
 	else
-		set(a, NO, "make dkms-install && modprobe homi; or: make modules && insmod build/<kernel>/homi.ko",
-		    "not installed for this kernel");
+		answer_set(a, NO, "make dkms-install && modprobe homi; or: make modules && insmod build/<kernel>/homi.ko",
+			   "not installed for this kernel");
 }
 
 static void ask_btf(struct answer *a)
 {
+	char line[4096];
+
 	if (!exists("/sys/kernel/btf/vmlinux"))
-		set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF=y, as all of Debian's are",
-		    "this kernel has no type information (BTF)");
-	else if (in_modules("modules.builtin", "/nvme.ko"))
-		set(a, OK, "", "vmlinux, which has nvme built in");
+		answer_set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF=y, as all of Debian's are",
+			   "this kernel has no type information (BTF)");
+	else if (in_modules("modules.builtin", "/nvme.ko", line, sizeof(line)))
+		answer_set(a, OK, "", "vmlinux, which has nvme built in");
 	else if (exists("/sys/kernel/btf/nvme") && exists("/sys/kernel/btf/nvme_core"))
-		set(a, OK, "", "vmlinux, nvme, nvme_core");
+		answer_set(a, OK, "", "vmlinux, nvme, nvme_core");
 	else if (!exists("/sys/module/nvme"))
-		set(a, NO, "modprobe nvme", "the nvme driver is not loaded");
+		answer_set(a, NO, "modprobe nvme", "the nvme driver is not loaded");
 	else
-		set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y",
-		    "the nvme modules have no BTF");
+		answer_set(a, NO, "use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y",
+			   "the nvme modules have no BTF");
 }
 
-/* Root or not, the names are there; only the addresses may be hidden. */
-static bool has_symbol(const char *want)
+static struct symbol {
+	const char *name;
+	bool found;
+} symbols[] = {
+	{ .name = "ftrace_set_filter_ip" },
+	{ .name = "register_kprobe" },
+	{ .name = "dma_buf_dynamic_attach" },
+	{ .name = "pci_p2pdma_distance_many" },
+};
+
+/* All of them by one reading. Root or not, the names are there; only the addresses may be hidden. */
+static void find_symbols(void)
 {
 	char line[512], name[256];
-	bool found = false;
 	FILE *f = fopen("/proc/kallsyms", "re");
+	size_t i;
 
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*s %*s %255s", name) == 1 && !strcmp(name, want);
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*s %*s %255s", name) != 1)
+			continue;
+		for (i = 0; i < COUNT(symbols); i++)
+			symbols[i].found |= !strcmp(name, symbols[i].name);
+	}
 	if (f)
 		fclose(f);
-	return found;
+}
+
+static bool has_symbol(const char *want)
+{
+	static bool asked;
+	size_t i;
+
+	if (!asked)
+		find_symbols();
+	asked = true;
+	for (i = 0; i < COUNT(symbols); i++)
+		if (!strcmp(symbols[i].name, want))
+			return symbols[i].found;
+	return false;
 }
 
 static void ask_ftrace(struct answer *a)
@@ -152,14 +171,14 @@ static void ask_ftrace(struct answer *a)
 	char line[16];
 
 	if (!has_symbol("ftrace_set_filter_ip"))
-		set(a, NO, "use a kernel with CONFIG_DYNAMIC_FTRACE_WITH_REGS or _WITH_ARGS",
-		    "this kernel has no dynamic ftrace");
+		answer_set(a, NO, "use a kernel with CONFIG_DYNAMIC_FTRACE_WITH_REGS or _WITH_ARGS",
+			   "this kernel has no dynamic ftrace");
 	else if (read_line("/proc/sys/kernel/ftrace_enabled", line, sizeof(line)) &&
 		 !strcmp(line, "0"))
-		set(a, NO, "sysctl kernel.ftrace_enabled=1, then load homi again",
-		    "switched off");
+		answer_set(a, NO, "sysctl kernel.ftrace_enabled=1, then load homi again",
+			   "switched off");
 	else
-		set(a, OK, "", "on");
+		answer_set(a, OK, "", "on");
 }
 
 static void ask_kprobes(struct answer *a)
@@ -167,27 +186,12 @@ static void ask_kprobes(struct answer *a)
 	char line[16];
 
 	if (!has_symbol("register_kprobe"))
-		set(a, NO, "use a kernel with CONFIG_KPROBES=y", "this kernel has no kprobes");
+		answer_set(a, NO, "use a kernel with CONFIG_KPROBES=y", "this kernel has no kprobes");
 	else if (read_line("/sys/kernel/debug/kprobes/enabled", line, sizeof(line)) &&
 		 !strcmp(line, "0"))
-		set(a, NO, "echo 1 >/sys/kernel/debug/kprobes/enabled", "switched off");
+		answer_set(a, NO, "echo 1 >/sys/kernel/debug/kprobes/enabled", "switched off");
 	else
-		set(a, OK, "", "on");
-}
-
-static void ask_lockdown(struct answer *a)
-{
-	char line[128];
-
-	if (!read_line("/sys/kernel/security/lockdown", line, sizeof(line)))
-		set(a, OK, "", "none");
-	else if (strstr(line, "[none]"))
-		set(a, OK, "", "none");
-	else if (loaded())
-		set(a, OK, "", "%s, and the module is loaded all the same", line);
-	else
-		set(a, WARN, "sign the module with a key that the kernel trusts (dkms and mokutil do that)",
-		    "%s: only signed modules are loaded", line);
+		answer_set(a, OK, "", "on");
 }
 
 static void ask_leases(struct answer *a)
@@ -195,9 +199,9 @@ static void ask_leases(struct answer *a)
 	char line[16];
 
 	if (read_line("/proc/sys/fs/leases-enable", line, sizeof(line)) && !strcmp(line, "0"))
-		set(a, NO, "sysctl fs.leases-enable=1", "off: no file can be resolved");
+		answer_set(a, NO, "sysctl fs.leases-enable=1", "off: no file can be resolved");
 	else
-		set(a, OK, "", "on");
+		answer_set(a, OK, "", "on");
 }
 
 /* Never a NO: raw queues do without. */
@@ -207,18 +211,31 @@ static void ask_io_uring(struct answer *a)
 	int ret = homi_uring_probe();
 
 	if (ret == HOMI_URING_DMABUF_YES)
-		set(a, OK, "", "dma-bufs: files by homi, raw block devices by the kernel's own registration");
+		answer_set(a, OK, "", "dma-bufs: files by homi, raw block devices by the kernel's own registration");
 	else if (ret == HOMI_URING_DMABUF_OFF)
-		set(a, OK, "", "dma-bufs by homi; this kernel was built without its own registration");
+		answer_set(a, OK, "", "dma-bufs by homi; this kernel was built without its own registration");
 	else if (ret == HOMI_URING_DMABUF_NONE)
-		set(a, OK, "", "dma-bufs by homi; this kernel has no registration of its own");
+		answer_set(a, OK, "", "dma-bufs by homi; this kernel has no registration of its own");
 	else if (ret == -ENOSYS)
-		set(a, WARN, use, "this kernel has none: no READ and WRITE");
+		answer_set(a, WARN, use, "this kernel has none: no READ and WRITE");
 	else if (ret == -EPERM)
-		set(a, WARN, "sysctl kernel.io_uring_disabled=0, or =1 and be in kernel.io_uring_group",
-		    "not for you: no READ and WRITE");
+		answer_set(a, WARN, "sysctl kernel.io_uring_disabled=0, or =1 and be in kernel.io_uring_group",
+			   "not for you: no READ and WRITE");
 	else
-		set(a, WARN, "", "not known: %s", strerror(-ret));
+		answer_set(a, WARN, use, "not known: %s", strerror(-ret));
+}
+
+/* Memory of devices: by whom it is exported is another question, and the matrix below tells the ways. */
+static void ask_p2p(struct answer *a)
+{
+	if (!has_symbol("dma_buf_dynamic_attach"))
+		answer_set(a, WARN, "use a kernel with CONFIG_DMA_SHARED_BUFFER=y if memory of devices is wanted",
+			   "this kernel has no dma-bufs");
+	else if (!has_symbol("pci_p2pdma_distance_many"))
+		answer_set(a, WARN, "use a kernel with CONFIG_PCI_P2PDMA=y if memory of devices is wanted",
+			   "no CONFIG_PCI_P2PDMA: GPU drivers may export memory of the host only");
+	else
+		answer_set(a, OK, "", "dma-bufs, and PCI_P2PDMA");
 }
 
 /* --- the caller --- */
@@ -240,18 +257,18 @@ static bool capable(unsigned int cap)
 static void ask_rawio(struct answer *a)
 {
 	if (capable(CAP_SYS_RAWIO))
-		set(a, OK, "", "have it");
+		answer_set(a, OK, "", "have it");
 	else
-		set(a, NO, "run as root, or be handed a descriptor with queues by who is",
-		    "lacking: you can't create queues");
+		answer_set(a, NO, "run as root, or be handed a descriptor with queues by who is",
+			   "lacking: you can't create queues");
 }
 
 static void ask_lease_right(struct answer *a)
 {
 	if (capable(CAP_LEASE))
-		set(a, OK, "", "have it");
+		answer_set(a, OK, "", "have it");
 	else
-		set(a, WARN, "run as root for files of others", "lacking: your own files only");
+		answer_set(a, WARN, "run as root for files of others", "lacking: your own files only");
 }
 
 static void ask_memlock(struct answer *a)
@@ -263,21 +280,23 @@ static void ask_memlock(struct answer *a)
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (capable(CAP_IPC_LOCK)) {
-		set(a, OK, "", "does not count: CAP_IPC_LOCK");
+		answer_set(a, OK, "", "does not count: CAP_IPC_LOCK");
 		return;
 	}
 	size_text(limit.rlim_cur, have, sizeof(have));
 	size_text(need, want, sizeof(want));
 	if (limit.rlim_cur == RLIM_INFINITY)
-		set(a, OK, "", "unlimited");
+		answer_set(a, OK, "", "unlimited");
 	else if (limit.rlim_cur >= need)
-		set(a, OK, "", "%s", have);
+		answer_set(a, OK, "", "%s", have);
 	else
-		set(a, WARN, "raise \"ulimit -l\", or use less with --depth and --bs",
-		    "%s, but \"homi read\" wants %s", have, want);
+		answer_set(a, WARN, "raise \"ulimit -l\", or use less with --depth and --bs",
+			   "%s, but \"homi read\" wants %s", have, want);
 }
 
 /* --- one controller --- */
+
+static const char unknown[] = "the line \"device\" says what to do";
 
 static void ask_device(struct answer *a, const struct controller *c, const struct homi_dev *dev,
 		       int err)
@@ -286,15 +305,15 @@ static void ask_device(struct answer *a, const struct controller *c, const struc
 
 	(void)dev;
 	if (!err) {
-		set(a, OK, "", "/dev/homi/%s can be opened", c->name);
+		answer_set(a, OK, "", "/dev/homi/%s can be opened", c->name);
 		return;
 	}
 	diagnose(&t, STAGE_OPEN, err, 0, c->name);
 	if (err == -ENOENT && loaded())
-		set(a, NO, "see \"dmesg\" and the module's parameters only= and except=",
-		    "homi is loaded, but not attached to it");
+		answer_set(a, NO, "see \"dmesg\" and the module's parameters only= and except=",
+			   "homi is loaded, but not attached to it");
 	else
-		set(a, NO, t.advice, "%s", t.text + strlen(c->name) + 2);
+		answer_set(a, NO, t.advice, "%s", t.text + strlen(c->name) + 2);
 }
 
 static void ask_transport(struct answer *a, const struct controller *c,
@@ -303,9 +322,9 @@ static void ask_transport(struct answer *a, const struct controller *c,
 	(void)dev;
 	(void)err;
 	if (strcmp(c->transport, "pcie"))
-		set(a, NO, "homi works on PCIe controllers only", "%s", c->transport);
+		answer_set(a, NO, "homi works on PCIe controllers only", "%s", c->transport);
 	else
-		set(a, OK, "", "PCIe %s, %s", c->address, c->state);
+		answer_set(a, OK, "", "PCIe %s, %s", c->address, c->state);
 }
 
 static void ask_queues(struct answer *a, const struct controller *c, const struct homi_dev *dev,
@@ -316,20 +335,20 @@ static void ask_queues(struct answer *a, const struct controller *c, const struc
 
 	(void)c;
 	if (err)
-		set(a, WARN, "", "not known");
+		answer_set(a, WARN, unknown, "not known");
 	else if (i->out_state != HOMI_CTRL_LIVE)
-		set(a, NO, "try again when it is live", "the controller is %s",
-		    i->out_state == HOMI_CTRL_GONE ? "gone" : "resetting");
+		answer_set(a, NO, "try again when it is live", "the controller is %s",
+			   i->out_state == HOMI_CTRL_GONE ? "gone" : "resetting");
 	else if (i->out_queues_spare)
-		set(a, OK, "", "%u spare of %u granted; the kernel may take %u, %u lent",
-		    i->out_queues_spare, i->out_queues_granted, i->out_queues_kernel,
-		    i->out_queues_lent);
+		answer_set(a, OK, "", "%u spare of %u granted; the kernel may take %u, %u lent",
+			   i->out_queues_spare, i->out_queues_granted, i->out_queues_kernel,
+			   i->out_queues_lent);
 	else if (i->out_reason == HOMI_REASON_NO_SPARE)
-		set(a, NO, no_spare_advice(i, advice, sizeof(advice)),
-		    "none spare of %u granted; the kernel may take %u, %u lent",
-		    i->out_queues_granted, i->out_queues_kernel, i->out_queues_lent);
+		answer_set(a, NO, no_spare_advice(i, advice, sizeof(advice)),
+			   "none spare of %u granted; the kernel may take %u, %u lent",
+			   i->out_queues_granted, i->out_queues_kernel, i->out_queues_lent);
 	else
-		set(a, NO, "\"dmesg\" may tell more", "%s", homi_strreason(i->out_reason));
+		answer_set(a, NO, "\"dmesg\" may tell more", "%s", homi_strreason(i->out_reason));
 }
 
 static void ask_doorbells(struct answer *a, const struct controller *c,
@@ -337,13 +356,13 @@ static void ask_doorbells(struct answer *a, const struct controller *c,
 {
 	(void)c;
 	if (err)
-		set(a, WARN, "", "not known");
+		answer_set(a, WARN, unknown, "not known");
 	else
-		set(a, OK, "", "%u bytes apart: %u queues share a page%s",
-		    dev->info.out_doorbell_stride,
-		    (unsigned int)sysconf(_SC_PAGESIZE) / 2 / dev->info.out_doorbell_stride,
-		    dev->info.out_features & HOMI_CTRL_SHADOW_DOORBELLS ?
-		    "; shadow doorbells on" : "");
+		answer_set(a, OK, "", "%u bytes apart: %u queues share a page%s",
+			   dev->info.out_doorbell_stride,
+			   (unsigned int)sysconf(_SC_PAGESIZE) / 2 / dev->info.out_doorbell_stride,
+			   dev->info.out_features & HOMI_CTRL_SHADOW_DOORBELLS ?
+			   "; shadow doorbells on" : "");
 }
 
 /* What the kernel says of the group, where homi can't be asked. */
@@ -363,11 +382,11 @@ static void ask_iommu(struct answer *a, const struct controller *c, const struct
 	uint32_t iommu = err ? iommu_by_sysfs(c->name) : dev->info.out_iommu;
 
 	if (iommu == HOMI_IOMMU_TRANSLATING)
-		set(a, OK, "", "translating");
+		answer_set(a, OK, "", "translating");
 	else
-		set(a, WARN, "it works; switch the IOMMU on if wrong addresses shall be caught",
-		    "%s: a queue's commands can reach all memory",
-		    iommu == HOMI_IOMMU_NONE ? "none" : "passthrough");
+		answer_set(a, WARN, "it works; switch the IOMMU on if wrong addresses shall be caught",
+			   "%s: a queue's commands can reach all memory",
+			   iommu == HOMI_IOMMU_NONE ? "none" : "passthrough");
 }
 
 /* --- the tables --- */
@@ -378,9 +397,12 @@ static const struct question questions[] = {
 	{ "btf", ask_btf },
 	{ "ftrace", ask_ftrace },
 	{ "kprobes", ask_kprobes },
+	{ "secure boot", ask_secure_boot },
 	{ "lockdown", ask_lockdown },
+	{ "signatures", ask_signatures },
 	{ "fs.leases-enable", ask_leases },
 	{ "io_uring", ask_io_uring },
+	{ "dma-bufs", ask_p2p },
 	{ "CAP_SYS_RAWIO", ask_rawio },
 	{ "CAP_LEASE", ask_lease_right },
 	{ "RLIMIT_MEMLOCK", ask_memlock },
@@ -389,12 +411,11 @@ static const struct question questions[] = {
 static const struct controller_question controller_questions[] = {
 	{ "transport", ask_transport },
 	{ "device", ask_device },
+	{ "node", ask_node },
 	{ "queues", ask_queues },
 	{ "doorbells", ask_doorbells },
 	{ "iommu", ask_iommu },
 };
-
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const verdict_text[] = { [OK] = "OK", [WARN] = "WARN", [NO] = "NO" };
 
@@ -446,7 +467,7 @@ static unsigned int check_controllers(const struct controller *list, unsigned in
 	struct answer a;
 
 	if (!count) {
-		set(&a, NO, "modprobe nvme, or plug one in", "this machine has no NVMe controller");
+		answer_set(&a, NO, "modprobe nvme, or plug one in", "this machine has no NVMe controller");
 		show(&a, NULL, "controllers", all);
 	}
 	for (i = 0; i < count; i++)

@@ -343,6 +343,67 @@ io_uring_off() {
 	return $status
 }
 
+# line_says LINE VERDICT TEXT: of the machine, or of the controller that is tested; its status is about other things
+line_says() {
+	"$homi" check -o json >"$tmp/out" 2>"$tmp/err" || true
+	jq -e --arg line "$1" --arg verdict "$2" --arg text "$3" --arg ctrl "$HOMI_CTRL" '
+		[.checks[] | select(.check == $line and (.controller == null or .controller == $ctrl))] |
+		length == 1 and .[0].verdict == $verdict and (.[0].text | contains($text)) and
+		($verdict == "OK" or (.[0].advice | length) > 0)' "$tmp/out" >/dev/null 2>>"$tmp/err"
+}
+# meanwhile PATH TEXT LINE VERDICT TEXT: with something else in that file, for this process alone
+meanwhile() {
+	export homi tmp
+	export -f line_says
+	# shellcheck disable=SC2016 # for the inner shell
+	printf '%s\n' "$2" >"$tmp/other" && unshare -m bash -c '
+		mount --bind "$tmp/other" "$1" || exit 1
+		shift
+		line_says "$@"' meanwhile "$1" "${@:3}"
+}
+# What "make install" brings, where no udev runs: the rule, and the group that it names
+apply_rule() { udevadm test --action=add "/sys/class/homi/$HOMI_CTRL" >"$tmp/out" 2>&1; }
+udev_rule() {
+	local node=/dev/homi/$HOMI_CTRL scripts
+
+	scripts=$(readlink -f "$(dirname "$0")/../../scripts")
+	if ! command -v udevadm >/dev/null || ! command -v systemd-sysusers >/dev/null || getent group homi >/dev/null; then
+		skip "check: the udev rule" "no udev and sysusers, or a group homi of somebody else's"
+		return
+	fi
+	cp "$scripts/60-homi.rules" /etc/udev/rules.d/
+	check "check: the rule's group is not there" line_says node WARN "no group homi"
+	check "sysusers makes the group" systemd-sysusers "$scripts/homi.sysusers"
+	check "udev takes the rule" apply_rule
+	check "check: the group may open it" line_says node OK "0660: root, and group homi"
+	check "so it is" [ "$(stat -c %a:%U:%G "$node")" = 660:root:homi ]
+	rm /etc/udev/rules.d/60-homi.rules
+	chmod 600 "$node" && chgrp root "$node"
+	groupdel homi
+}
+check_lines() {
+	local node=/dev/homi/$HOMI_CTRL mode line
+
+	for line in kernel module btf ftrace kprobes "secure boot" lockdown signatures fs.leases-enable io_uring dma-bufs \
+		CAP_SYS_RAWIO CAP_LEASE RLIMIT_MEMLOCK transport device node doorbells; do
+		check "check: $line" line_says "$line" OK ""
+	done
+	check "check: OK, or what to do" json '[.checks[] | select(.verdict != "OK" and (.advice // "" | length) == 0)] == []'
+	check "check: the version of both" line_says module OK "loaded $("$homi" --version | sed 's/.* //'), as"
+	check "check: another version" meanwhile /sys/module/homi/version 9.9.9 module WARN "loaded 9.9.9, but"
+	check "check: leases are off" meanwhile /proc/sys/fs/leases-enable 0 fs.leases-enable NO off
+	check "check: ftrace is off" meanwhile /proc/sys/kernel/ftrace_enabled 0 ftrace NO off
+	check "check: signatures are demanded" meanwhile /sys/module/module/parameters/sig_enforce Y signatures OK "loaded all the same"
+	mode=$(stat -c %a "$node")
+	chmod 666 "$node"
+	check "check: everybody may open it" line_says node WARN "0666: everybody"
+	chmod 660 "$node" && chgrp daemon "$node"
+	check "check: a group may" line_says node OK "0660: root, and group daemon"
+	chmod "$mode" "$node" && chgrp root "$node"
+	check "check: as it was" line_says node OK "0$mode: root only"
+	udev_rule
+}
+
 queue_lent() { [ "$(info queues_lent)" != 0 ]; }
 # Revoked under a reader, who ends with status 5 or is through before.
 revoked() {
@@ -367,6 +428,7 @@ check "unknown command: status 2" gives 2 frobnicate
 check "unknown option: status 2" gives 2 read --frobnicate x
 check "option of another command: status 2" gives 2 list --depth 3
 check "a number out of range: status 2" gives 2 read --depth 70000 x
+check_lines
 # So it is on all kernels of the matrix.
 check "check: no dma-bufs of io_uring's own" io_uring_says OK "this kernel has no registration of its own"
 if [ -e /proc/sys/kernel/io_uring_disabled ]; then
