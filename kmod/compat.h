@@ -254,6 +254,13 @@ static inline void homi_uring_done(struct io_uring_cmd *cmd, s32 ret,
 })
 #endif
 
+/* 6.2, ff62b8e6588f ("driver core: make struct class.devnode() take a const *") */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define HOMI_DEVNODE_DEVICE struct device
+#else
+#define HOMI_DEVNODE_DEVICE const struct device
+#endif
+
 /* 6.14, f1e8bf56320a ("driver core: Constify API device_find_child()") */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
 #define HOMI_MATCH_DATA void

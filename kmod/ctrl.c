@@ -761,9 +761,7 @@ static int homi_ctrl_add_node(struct homi_ctrl *ctrl)
 {
 	int ret;
 
-	/* '!' is how devtmpfs spells a directory: /dev/homi/nvme0 */
-	ret = dev_set_name(&ctrl->dev, "homi!%s",
-			   dev_name(ctrl->nvme.class_dev));
+	ret = dev_set_name(&ctrl->dev, "%s", dev_name(ctrl->nvme.class_dev));
 	if (ret)
 		return ret;
 	/* Whoever sees the node finds this too. */
@@ -1004,6 +1002,12 @@ void homi_ctrl_detach_all(void)
 	}
 }
 
+/* /dev/homi/nvme0 */
+static char *homi_devnode(HOMI_DEVNODE_DEVICE *dev, umode_t *mode)
+{
+	return kasprintf(GFP_KERNEL, "homi/%s", dev_name(dev));
+}
+
 int homi_ctrl_init(void)
 {
 	int ret = -ENOMEM;
@@ -1016,6 +1020,7 @@ int homi_ctrl_init(void)
 		ret = PTR_ERR(homi_class);
 		goto err_wq;
 	}
+	homi_class->devnode = homi_devnode;
 	ret = alloc_chrdev_region(&homi_devt, 0, HOMI_MINORS, "homi");
 	if (ret)
 		goto err_class;
