@@ -158,6 +158,20 @@ static struct homi_ctrl *homi_ctrl_find_pdev(struct pci_dev *pdev)
 }
 
 /**
+ * homi_ctrl_each - something is to be done to all controllers
+ * @fn: may not sleep for long, nor look for a controller
+ */
+void homi_ctrl_each(void (*fn)(struct homi_ctrl *ctrl))
+{
+	struct homi_ctrl *ctrl;
+
+	mutex_lock(&homi_ctrls_lock);
+	list_for_each_entry(ctrl, &homi_ctrls, entry)
+		fn(ctrl);
+	mutex_unlock(&homi_ctrls_lock);
+}
+
+/**
  * homi_ctrl_status - may a command that needs the controller go on?
  * @ctrl: the controller
  *
@@ -631,6 +645,11 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 	ctrl->enabled_generation = 1;
 }
 
+static const struct attribute_group *homi_ctrl_groups[] = {
+	&homi_quota_group,
+	NULL
+};
+
 static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 {
 	struct homi_ctrl *ctrl = kzalloc(sizeof(*ctrl), GFP_KERNEL);
@@ -660,6 +679,7 @@ static struct homi_ctrl *homi_ctrl_alloc(struct pci_dev *pdev)
 	device_initialize(&ctrl->dev);
 	ctrl->dev.class = homi_class;
 	ctrl->dev.parent = &pdev->dev;
+	ctrl->dev.groups = homi_ctrl_groups;
 	ctrl->dev.release = homi_ctrl_release;
 	ctrl->dev.devt = MKDEV(MAJOR(homi_devt), minor);
 	return ctrl;
@@ -808,6 +828,8 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	 * one is seen by the other. If there is one its end makes us live.
 	 */
 	homi_ctrl_list(ctrl);
+	/* Likewise: who changes a parameter from here on finds it. */
+	homi_limits_refresh(ctrl);
 	live = homi_nvme_is_live(&ctrl->nvme);
 	spin_lock(&ctrl->lock);
 	if (!ctrl->hook_generation && ctrl->generation == 1) {

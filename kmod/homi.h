@@ -22,6 +22,7 @@
 
 #include "inflight.h"
 #include "nvme_glue.h"
+#include "quota.h"
 
 /*
  * Long because locks, references and what they guard have to be read together.
@@ -34,7 +35,8 @@
  *				that make it anew. Taken with none of ours held; a
  *				dma-buf's fence may wait for it, so what takes a
  *				reservation lock does not come inside.
- *   homi_ctrls_lock		mutex: the list of controllers, their minors
+ *   homi_ctrls_lock		mutex: the list of controllers, their minors. The
+ *				kernel's lock of module parameters comes outside.
  *   ctx->lock			mutex: which objects of an open file are visible
  *   e->lock			mutex: the leases of an EXTENT and its state. The VFS's
  *				lease locks come inside, and a trylock of i_rwsem; what
@@ -82,7 +84,6 @@ struct eventfd_ctx;
 struct homi_ctx;
 struct homi_object;
 struct homi_queue;
-struct homi_user;
 struct poll_table_struct;
 
 /* What tests do to queue creation and deletion, see debugfs.c */
@@ -166,6 +167,8 @@ struct homi_io_counts {
  * @qids: one bit per queue id lent or quarantined
  * @ctxs: open files, struct homi_ctx.entry
  * @users: who opened them, struct homi_user.entry
+ * @used: what all of these hold, by enum homi_quota
+ * @limits: of what they may
  * @queues: all queues not yet freed, struct homi_queue.entry; to change it
  *	takes dma_lock besides, so either lock is enough to walk it
  * @imports: dma-bufs that the function is attached to, struct homi_import.entry
@@ -228,6 +231,8 @@ struct homi_ctrl {
 	unsigned long *qids;
 	struct list_head ctxs;
 	struct list_head users;
+	u64 used[HOMI_QUOTA_KINDS];
+	struct homi_limits limits;
 	struct list_head queues;
 	struct list_head imports;
 	struct list_head exports;
@@ -456,6 +461,7 @@ void homi_ctrl_open_gate(struct homi_ctrl *ctrl);
 int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation);
 int homi_ctrl_renew_qid(struct homi_ctrl *ctrl, unsigned int qid);
 void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid);
+void homi_ctrl_each(void (*fn)(struct homi_ctrl *ctrl));
 void homi_ctrl_each_ctx(struct homi_ctrl *ctrl,
 			void (*fn)(struct homi_ctx *ctx, void *arg), void *arg);
 
@@ -586,21 +592,6 @@ bool homi_may_attach(struct pci_dev *pdev);
 /* reset.c */
 int homi_reset_init(void);
 void homi_reset_exit(void);
-
-/* quota.c */
-enum homi_quota {
-	HOMI_QUOTA_QUEUES,	/* queue ids, until nobody maps them any more */
-	HOMI_QUOTA_PAGES,	/* pinned pages */
-	HOMI_QUOTA_FILES,	/* FILEs, which keep files open */
-	HOMI_QUOTA_EXTENTS,	/* EXTENTs, likewise, and leases */
-	HOMI_QUOTA_KINDS,
-};
-
-struct homi_user *homi_user_get(struct homi_ctrl *ctrl, kuid_t uid);
-void homi_user_put(struct homi_ctrl *ctrl, struct homi_user *user);
-int homi_quota_charge(struct homi_ctx *ctx, enum homi_quota kind, u64 n);
-void homi_quota_uncharge(struct homi_ctx *ctx, enum homi_quota kind, u64 n);
-void homi_users_show(struct homi_ctrl *ctrl, struct seq_file *m);
 
 /* debugfs.c */
 void homi_debugfs_init(void);

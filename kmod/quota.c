@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Quotas: what all open files of one user may hold of one controller. Counted
- * against whoever opened the file, also when somebody else uses its descriptor.
+ * Quotas: what all open files of one user, and of all users, may hold of one
+ * controller. Counted against whoever opened the file, also when somebody else uses
+ * its descriptor. The limits of a controller are the module's, or its own.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -14,55 +15,109 @@
 
 #include "homi.h"
 
-static unsigned int queues_per_user;
-module_param(queues_per_user, uint, 0644);
+/* --- limits --- */
+
+static unsigned int homi_defaults[HOMI_LIMITS] = {
+	[HOMI_LIMIT_EXTENTS] = HOMI_SET_FILES_MAX,
+};
+
+static int homi_default_set(const char *text, const struct kernel_param *param)
+{
+	int ret = param_set_uint(text, param);
+
+	if (!ret)
+		homi_ctrl_each(homi_limits_refresh);
+	return ret;
+}
+
+static const struct kernel_param_ops homi_default_ops = {
+	.set = homi_default_set,
+	.get = param_get_uint,
+};
+
+module_param_cb(queues_per_user, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_QUEUES], 0644);
+__MODULE_PARM_TYPE(queues_per_user, "uint");
 MODULE_PARM_DESC(queues_per_user, "how many queues a user may hold on one controller, 0: as many as there are");
 
-static unsigned int pinned_mib_per_user;
-module_param(pinned_mib_per_user, uint, 0644);
+module_param_cb(pinned_mib_per_user, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_PINNED], 0644);
+__MODULE_PARM_TYPE(pinned_mib_per_user, "uint");
 MODULE_PARM_DESC(pinned_mib_per_user, "how much memory a user may have registered at one controller, dma-bufs included, MiB, 0: no limit but RLIMIT_MEMLOCK for user pages");
 
-static unsigned int extents_per_user = HOMI_SET_FILES_MAX;
-module_param(extents_per_user, uint, 0644);
+module_param_cb(queues_total, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_QUEUES_TOTAL], 0644);
+__MODULE_PARM_TYPE(queues_total, "uint");
+MODULE_PARM_DESC(queues_total, "how many queues all users together may hold on one controller, 0: as many as there are");
+
+module_param_cb(pinned_mib_total, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_PINNED_TOTAL], 0644);
+__MODULE_PARM_TYPE(pinned_mib_total, "uint");
+MODULE_PARM_DESC(pinned_mib_total, "how much memory all users together may have registered at one controller, MiB, 0: no limit");
+
+module_param_cb(extents_per_user, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_EXTENTS], 0644);
+__MODULE_PARM_TYPE(extents_per_user, "uint");
 MODULE_PARM_DESC(extents_per_user, "how many EXTENTs a user may hold at one controller, those of SETs and those that READs by extents leave included, 0: no limit");
 
 /**
- * struct homi_user - what a user holds of one controller
- * @entry: in ctrl->users; guarded, as all of it, by ctrl->lock
- * @uid: of the processes that opened the files
- * @files: open files that count here
- * @used: by enum homi_quota
+ * homi_limits_refresh - what is in force at a controller
+ * @ctrl: the controller, which has just come, or the parameters have changed
  */
-struct homi_user {
-	struct list_head entry;
-	kuid_t uid;
-	unsigned int files;
-	u64 used[HOMI_QUOTA_KINDS];
-};
+void homi_limits_refresh(struct homi_ctrl *ctrl)
+{
+	struct homi_limits *limits = &ctrl->limits;
+	int i;
+
+	spin_lock(&ctrl->lock);
+	for (i = 0; i < HOMI_LIMITS; i++)
+		WRITE_ONCE(limits->now[i], test_bit(i, &limits->has_own) ?
+			   limits->own[i] : READ_ONCE(homi_defaults[i]));
+	spin_unlock(&ctrl->lock);
+}
+
+/**
+ * homi_limit_set - another limit for one controller
+ * @ctrl: the controller
+ * @limit: which
+ * @value: 0 for none; NULL: the module parameter's from now on
+ */
+void homi_limit_set(struct homi_ctrl *ctrl, enum homi_limit limit,
+		    const u32 *value)
+{
+	spin_lock(&ctrl->lock);
+	if (value) {
+		ctrl->limits.own[limit] = *value;
+		__set_bit(limit, &ctrl->limits.has_own);
+	} else {
+		__clear_bit(limit, &ctrl->limits.has_own);
+	}
+	spin_unlock(&ctrl->lock);
+	homi_limits_refresh(ctrl);
+}
 
 /* In units of the kind; U64_MAX for none. A limit may change at any time. */
-static u64 homi_quota_limit(enum homi_quota kind)
+static u64 homi_quota_limit(const struct homi_ctrl *ctrl, enum homi_quota kind,
+			    bool total)
 {
+	enum homi_limit mib = total ? HOMI_LIMIT_PINNED_TOTAL : HOMI_LIMIT_PINNED;
+	enum homi_limit queues = total ? HOMI_LIMIT_QUEUES_TOTAL :
+				 HOMI_LIMIT_QUEUES;
 	u64 limit;
 
 	if (kind == HOMI_QUOTA_FILES)
-		return rlimit(RLIMIT_NOFILE);
+		return total ? U64_MAX : rlimit(RLIMIT_NOFILE);
 	if (kind == HOMI_QUOTA_QUEUES)
-		limit = READ_ONCE(queues_per_user);
+		limit = READ_ONCE(ctrl->limits.now[queues]);
 	else if (kind == HOMI_QUOTA_EXTENTS)
-		limit = READ_ONCE(extents_per_user);
+		limit = total ? 0 : READ_ONCE(ctrl->limits.now[HOMI_LIMIT_EXTENTS]);
 	else
-		limit = (u64)READ_ONCE(pinned_mib_per_user) <<
+		limit = (u64)READ_ONCE(ctrl->limits.now[mib]) <<
 			(20 - PAGE_SHIFT);
 	return limit ? limit : U64_MAX;
 }
 
-static bool homi_quota_fits(u64 used, u64 more, u64 limit)
-{
-	u64 sum;
-
-	return !check_add_overflow(used, more, &sum) && sum <= limit;
-}
+/* --- users --- */
 
 static struct homi_user *homi_user_find(struct homi_ctrl *ctrl, kuid_t uid)
 {
@@ -121,16 +176,29 @@ void homi_user_put(struct homi_ctrl *ctrl, struct homi_user *user)
 		kfree(user);
 }
 
-static bool homi_quota_take(struct homi_ctx *ctx, enum homi_quota kind, u64 n,
-			    u64 limit)
+/* --- charging --- */
+
+static bool homi_quota_fits(u64 used, u64 more, u64 limit)
 {
-	u64 *used = &ctx->user->used[kind];
+	u64 sum;
+
+	return !check_add_overflow(used, more, &sum) && sum <= limit;
+}
+
+/* @limit: of the user; @total: of all */
+static bool homi_quota_take(struct homi_ctx *ctx, enum homi_quota kind, u64 n,
+			    u64 limit, u64 total)
+{
+	u64 *used = &ctx->user->used[kind], *all = &ctx->ctrl->used[kind];
 	bool fits;
 
 	spin_lock(&ctx->ctrl->lock);
-	fits = homi_quota_fits(*used, n, limit);
-	if (fits)
+	fits = homi_quota_fits(*used, n, limit) &&
+	       homi_quota_fits(*all, n, total);
+	if (fits) {
 		*used += n;
+		*all += n;
+	}
 	spin_unlock(&ctx->ctrl->lock);
 	return fits;
 }
@@ -148,9 +216,12 @@ static bool homi_quota_take(struct homi_ctx *ctx, enum homi_quota kind, u64 n,
  */
 int homi_quota_charge(struct homi_ctx *ctx, enum homi_quota kind, u64 n)
 {
-	if (homi_quota_take(ctx, kind, n, homi_quota_limit(kind)))
+	if (homi_quota_take(ctx, kind, n,
+			    homi_quota_limit(ctx->ctrl, kind, false),
+			    homi_quota_limit(ctx->ctrl, kind, true)))
 		return 0;
-	if (capable(CAP_SYS_RESOURCE) && homi_quota_take(ctx, kind, n, U64_MAX))
+	if (capable(CAP_SYS_RESOURCE) &&
+	    homi_quota_take(ctx, kind, n, U64_MAX, U64_MAX))
 		return 0;
 	return -EDQUOT;
 }
@@ -165,6 +236,7 @@ void homi_quota_uncharge(struct homi_ctx *ctx, enum homi_quota kind, u64 n)
 {
 	spin_lock(&ctx->ctrl->lock);
 	ctx->user->used[kind] -= n;
+	ctx->ctrl->used[kind] -= n;
 	spin_unlock(&ctx->ctrl->lock);
 }
 

@@ -36,6 +36,8 @@ static struct parameter {
 	{ .name = "queues_per_user" },
 	{ .name = "pinned_mib_per_user" },
 	{ .name = "extents_per_user" },
+	{ .name = "queues_total" },
+	{ .name = "pinned_mib_total" },
 };
 
 __attribute__((constructor)) static void common_init(void)
@@ -233,6 +235,8 @@ static void restore_parameters(void)
 		if (parameters[i].value[0] && sysfs_read(now, sizeof(now), "%s", path) &&
 		    strcmp(now, parameters[i].value))
 			sysfs_write(path, parameters[i].value);
+		snprintf(path, sizeof(path), QUOTA, ctrl_name(), parameters[i].name);
+		sysfs_write(path, "default");
 	}
 	snprintf(path, sizeof(path), FAULT, ctrl_name());
 	sysfs_write(path, "0 none 0");
@@ -305,11 +309,6 @@ void set_quotas(unsigned int queues, unsigned int mib)
 {
 	set_parameter("queues_per_user", queues);
 	set_parameter("pinned_mib_per_user", mib);
-}
-
-void set_extent_quota(unsigned int extents)
-{
-	set_parameter("extents_per_user", extents);
 }
 
 void set_cap(unsigned int cap, bool on)

@@ -105,9 +105,10 @@ void set_delete_ms(unsigned int ms);
 #define FAULT	"/sys/kernel/debug/homi/%s/fault"
 /* How long a reset sleeps before stock begins with it */
 #define QUIESCE_MS	"/sys/kernel/debug/homi/quiesce_ms"
+/* Of a controller; as the module parameter is when the test ends */
+#define QUOTA	"/sys/class/homi/%s/quota/%s"
 /* Per user and controller, 0 for none; as it was when the test ends */
 void set_quotas(unsigned int queues, unsigned int mib);
-void set_extent_quota(unsigned int extents);
 /* Whether a capability that this process has is in force */
 void set_cap(unsigned int cap, bool on);
 void become_nobody(void);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "account.h"
 #include "harness.h"
 #include "imported.h"
 
@@ -375,10 +376,20 @@ TEST(quota)
 	struct homi_mem_register r;
 
 	im_begin();
+	ASSERT_EQ(0, dma_destroy(&im.list));
 	im.dmabuf = exporter_export(EXPORTER_BAR, 0, 2 << 20);
 	set_quotas(0, 1);
 	set_cap(CAP_SYS_RESOURCE, false);
 	ASSERT_EQ(-EDQUOT, mem_import(im.fd, im.dmabuf, 0, PAGE, 0, &r));
+	expect_account(0, 0, 0);
+	set_quotas(0, 2);
+	ASSERT_EQ(0, mem_import(im.fd, im.dmabuf, 0, PAGE, 0, &r));
+	expect_account(0, 0, (2 << 20) / PAGE);
+	/* Taken back it is no use, and the id is there until it is destroyed. */
+	ASSERT_EQ(0, exporter_take(im.dmabuf, 0, 30000).out_left);
+	ASSERT_EQ(-EDQUOT, mem_import(im.fd, im.dmabuf, 0, PAGE, 0, NULL));
+	ASSERT_EQ(0, destroy(im.fd, r.out_mem_id));
+	expect_account(0, 0, 0);
 	set_cap(CAP_SYS_RESOURCE, true);
 	exporter_wait_free(im.dmabuf);
 }

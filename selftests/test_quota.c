@@ -10,7 +10,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
+#include "account.h"
 #include "files.h"
 #include "harness.h"
 #include "ring.h"
@@ -18,42 +21,6 @@
 
 #define MIB	(1u << 20)
 #define OTHER	1000		/* a user */
-
-struct account {
-	unsigned int files;
-	unsigned long long queues, pages, registered, extents;
-};
-
-/* What debugfs says; all 0 if the user has no file open */
-static struct account account_of(unsigned int uid)
-{
-	struct account a;
-	char line[160];
-	unsigned int user;
-	FILE *file;
-
-	snprintf(line, sizeof(line), "/sys/kernel/debug/homi/%s/state", ctrl_name());
-	file = fopen(line, "r");
-	if (!file)
-		SKIP("there is no %s", line);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "user %u files %u queues %llu pages %llu registered %llu extents %llu",
-			   &user, &a.files, &a.queues, &a.pages, &a.registered,
-			   &a.extents) == 6 && user == uid) {
-			fclose(file);
-			return a;
-		}
-	fclose(file);
-	return (struct account){ 0 };
-}
-
-static void expect_account(unsigned int uid, unsigned int queues, unsigned int pages)
-{
-	struct account a = account_of(uid);
-
-	ASSERT_EQ(queues, a.queues);
-	ASSERT_EQ(pages, a.pages);
-}
 
 static char *memory;
 
@@ -205,12 +172,10 @@ static void held_and_killed(void)
 
 TEST(killed)
 {
-	uint64_t end = now_ms() + 20000;
 	int fd = begin();
 
 	ASSERT_EQ(128 + SIGKILL, child_status(child_start(held_and_killed)));
-	while (account_of(OTHER).files)
-		ASSERT(now_ms() < end);
+	wait_account_gone(OTHER);
 	close(fd);
 }
 
@@ -242,130 +207,246 @@ TEST(queues)
 	expect_account(0, 0, 0);
 }
 
-/* --- EXTENTs --- */
+/* --- ends --- */
 
-#define FILES	4u
+static int sock[2];
 
-static struct file files[FILES];
-
-static int begin_extents(unsigned int quota)
+/* Another process has the only descriptor, and closes it. */
+static void closer(void)
 {
-	const char *dir = need_fs("ext4");
-	unsigned int i;
-	char name[16];
-	int fd = begin();
+	char byte;
+	int fd;
 
-	for (i = 0; i < FILES; i++) {
-		snprintf(name, sizeof(name), "quota%u", i);
-		file_create(&files[i], dir, name, 4 * PAGE, i);
-	}
-	set_extent_quota(quota);
-	ASSERT_EQ(0, account_of(0).extents);
-	return fd;
+	close(sock[0]);
+	fd = receive_fd(sock[1], &byte, 1);
+	expect_account(0, byte, 256);
+	close(fd);
+	ASSERT_EQ(0, account_of(0).files);
 }
 
-static void end_extents(int fd)
+static void hand_over(unsigned int queues)
+{
+	char byte = queues;
+	struct ring ring;
+	uint32_t id;
+	int fd;
+	pid_t pid;
+
+	ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock));
+	pid = child_start(closer);
+	fd = begin();
+	ASSERT_EQ(0, pin(fd, MIB, &id));
+	if (queues) {
+		ring_open(&ring, fd, 4);
+		ring_unmap(&ring);
+	}
+	send_fd(sock[0], fd, &byte, 1);
+	close(fd);
+	close(sock[0]);
+	ASSERT_EQ(0, child_status(pid));
+	expect_account(0, 0, 0);
+}
+
+TEST(closed_by_somebody_else)
+{
+	hand_over(0);
+}
+
+TEST(closed_by_somebody_else_with_a_queue)
+{
+	int fd = homi_open();
+
+	need_queues(fd, 1);
+	close(fd);
+	hand_over(1);
+}
+
+/* With a queue that the controller works for */
+static void busy_and_killed(void)
+{
+	struct sqe flush = { .opcode = NVME_FLUSH, .nsid = bdev_nsid() };
+	struct ring ring;
+	uint32_t id;
+	int fd = homi_open();
+
+	ASSERT_EQ(0, pin(fd, MIB, &id));
+	ring_open(&ring, fd, 8);
+	ASSERT_EQ(0, ring_do(&ring, &flush));
+	/* Busy is not free. */
+	ASSERT_EQ(-EBUSY, destroy(fd, id));
+	expect_account(0, 1, 256);
+	kill(getpid(), SIGKILL);
+}
+
+TEST(killed_with_a_queue)
 {
 	unsigned int i;
+	int fd = begin();
 
-	ASSERT_EQ(0, account_of(0).extents);
-	for (i = 0; i < FILES; i++)
-		file_remove(&files[i]);
+	need_queues(fd, 1);
+	close(fd);
+	for (i = 0; i < times(20, 4); i++) {
+		ASSERT_EQ(128 + SIGKILL, child_status(child_start(busy_and_killed)));
+		wait_account_gone(0);
+		expect_account(0, 0, 0);
+	}
+}
+
+/* A FILE too, and one of which nobody ever had the id */
+FS_TEST(registered)
+{
+	struct homi_file_register *bad;
+	struct file file;
+	uint32_t id;
+	int fd = begin();
+
+	file_create(&file, dir, "quota", PAGE, 1);
+	ASSERT_EQ(0, file_register(fd, file.fd, &id, NULL));
+	ASSERT_EQ(1, account_of(0).registered);
+	ASSERT_EQ(-EBADF, file_register(fd, -1, &id, NULL));
+	bad = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(bad != MAP_FAILED);
+	*bad = (struct homi_file_register){ .size = sizeof(*bad), .fd = file.fd };
+	ASSERT(!mprotect(bad, PAGE, PROT_READ));
+	ASSERT_EQ(-EFAULT, homi_call(fd, HOMI_FILE_REGISTER, bad));
+	ASSERT_EQ(1, account_of(0).registered);
+	ASSERT_EQ(0, file_register(fd, file.fd, &id, NULL));
+	ASSERT_EQ(2, account_of(0).registered);
+	ASSERT_EQ(0, destroy(fd, id));
+	ASSERT_EQ(1, account_of(0).registered);
+	close(fd);
+	expect_account(0, 0, 0);
+	file_remove(&file);
+}
+
+/* The same of memory: pinned and mapped by then */
+TEST(answer_is_lost)
+{
+	struct homi_mem_register *bad;
+	int fd = begin();
+
+	bad = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(bad != MAP_FAILED);
+	*bad = (struct homi_mem_register){
+		.size = sizeof(*bad), .type = HOMI_MEM_USER, .flags = HOMI_MEM_WRITE,
+		.addr = (uintptr_t)memory, .length = MIB,
+	};
+	ASSERT(!mprotect(bad, PAGE, PROT_READ));
+	ASSERT_EQ(-EFAULT, homi_call(fd, HOMI_MEM_REGISTER, bad));
+	expect_account(0, 0, 0);
+}
+
+/* --- of all users --- */
+
+static uint32_t handed_mem;
+
+static void takes_the_rest(void)
+{
+	uint32_t id, more;
+	int fd;
+
+	ASSERT(!setresuid(OTHER, 0, 0));
+	fd = homi_open();
+	ASSERT_EQ(-EDQUOT, pin(fd, MIB + PAGE, &id));
+	ASSERT_EQ(0, pin(fd, MIB, &id));
+	ASSERT_EQ(-EDQUOT, pin(fd, PAGE, &more));
+	/* What somebody else lets go is there. */
+	ASSERT_EQ(0, destroy(handed, handed_mem));
+	ASSERT_EQ(0, pin(fd, PAGE, &more));
+}
+
+TEST(total)
+{
+	uint32_t id, more;
+
+	handed = begin();
+	quota_set("pinned_mib_total", 3);
+	ASSERT_EQ(0, pin(handed, MIB, &id));
+	ASSERT_EQ(0, pin(handed, MIB, &handed_mem));
+	ASSERT_EQ(0, child_status(child_start(takes_the_rest)));
+	expect_account(0, 0, 256);
+	ASSERT_EQ(0, account_of(OTHER).files);
+	ASSERT_EQ(0, pin(handed, 2 * MIB, &more));
+	ASSERT_EQ(-EDQUOT, pin(handed, PAGE, &more));
+	set_cap(CAP_SYS_RESOURCE, true);
+	ASSERT_EQ(0, pin(handed, PAGE, &more));
+}
+
+TEST(total_of_queues)
+{
+	struct ring ring, other;
+	int fd = begin();
+
+	need_queues(fd, 2);
+	default_set("queues_total", 1);
+	ring_open(&ring, fd, 4);
+	ASSERT_EQ(-EDQUOT, ring_create(&other, fd, 4));
+	ASSERT_EQ(0, ring_destroy(&ring));
+	ring_unmap(&ring);
+	ASSERT_EQ(0, ring_create(&other, fd, 4));
+	ASSERT_EQ(0, ring_destroy(&other));
+}
+
+/* --- sysfs --- */
+
+static const char *const names[] = {
+	"queues_per_user", "pinned_mib_per_user", "queues_total", "pinned_mib_total",
+	"extents_per_user",
+};
+
+static void nobody_writes(void)
+{
+	size_t i;
+
+	become_nobody();
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		ASSERT_EQ(-EACCES, quota_write(names[i], "1"));
+		ASSERT(quota_of(names[i]) >= 0);
+	}
+	ASSERT_EQ(1, account_of(0).files);
+}
+
+/* One's own or the module's; what is no number changes nothing. */
+TEST(attributes)
+{
+	static const char *const bad[] = {
+		" ", "x", "-1", "1x", "1 2", "0x10", "4294967296", "99999999999999999999",
+		"defaults", "1\n2",
+	};
+	int fd = homi_open();
+	size_t i, k;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		default_set(names[i], 5);
+		ASSERT_EQ(5, quota_of(names[i]));
+		quota_set(names[i], 7);
+		default_set(names[i], 6);
+		ASSERT_EQ(7, quota_of(names[i]));
+		for (k = 0; k < ARRAY_SIZE(bad); k++)
+			ASSERT_EQ(-EINVAL, quota_write(names[i], bad[k]));
+		ASSERT_EQ(7, quota_of(names[i]));
+		quota_set(names[i], 4294967295u);
+		quota_set(names[i], 0);
+		ASSERT_EQ(0, quota_write(names[i], "default\n"));
+		ASSERT_EQ(6, quota_of(names[i]));
+		default_set(names[i], 0);
+	}
+	ASSERT_EQ(0, child_status(child_start(nobody_writes)));
 	close(fd);
 }
 
-TEST(extents)
+/* The controller's own goes before the module's, none too. */
+TEST(own_limit)
 {
-	struct homi_extent_resolve r;
-	struct table tables[FILES];
-	int fd = begin_extents(2), writer;
+	uint32_t id;
+	int fd = begin();
 
-	table_open(&tables[0], fd, files[0].fd, 0, 0);
-	table_open(&tables[1], fd, files[1].fd, 0, 0);
-	ASSERT_EQ(2, account_of(0).extents);
-	ASSERT_EQ(-EDQUOT, extent_resolve(fd, files[2].fd, 0, 0, &r));
-	/* Nor of a file that has one already */
-	ASSERT_EQ(-EDQUOT, extent_resolve(fd, files[0].fd, 0, 0, &r));
-	ASSERT_EQ(2, account_of(0).extents);
-	ASSERT_EQ(0, table_close(&tables[0]));
-	ASSERT_EQ(1, account_of(0).extents);
-	/* What fails is not counted. */
-	writer = open(files[2].path, O_WRONLY);
-	ASSERT_EQ(-EAGAIN, extent_resolve(fd, files[2].fd, 0, 0, &r));
-	close(writer);
-	ASSERT_EQ(-EINVAL, extent_resolve(fd, files[2].fd, 64 * PAGE, 0, &r));
-	ASSERT_EQ(1, account_of(0).extents);
-	table_open(&tables[2], fd, files[2].fd, 0, 0);
-	/* Destroyed and still mapped it counts, and no longer. */
-	ASSERT_EQ(0, destroy(fd, tables[2].r.out_extent_id));
-	ASSERT_EQ(-EDQUOT, extent_resolve(fd, files[3].fd, 0, 0, &r));
-	munmap((void *)tables[2].t, tables[2].r.out_mmap_length);
-	ASSERT_EQ(1, account_of(0).extents);
-	set_cap(CAP_SYS_RESOURCE, true);
-	set_extent_quota(1);
-	table_open(&tables[3], fd, files[3].fd, 0, 0);
-	ASSERT_EQ(2, account_of(0).extents);
-	set_cap(CAP_SYS_RESOURCE, false);
-	ASSERT_EQ(0, table_close(&tables[3]));
-	ASSERT_EQ(-EDQUOT, extent_resolve(fd, files[3].fd, 0, 0, &r));
-	ASSERT_EQ(0, table_close(&tables[1]));
-	end_extents(fd);
-}
-
-/* In a set it is an error of one file. */
-TEST(extents_of_a_set)
-{
-	struct homi_resolve_set r = { .size = sizeof(r), .count = FILES };
-	int fd = begin_extents(FILES - 1);
-	const struct homi_extent_set *set;
-	char names[FILES * 64];
-	unsigned int i;
-	size_t at = 0;
-
-	for (i = 0; i < FILES; i++)
-		at += sprintf(names + at, "%s", base_name(files[i].path)) + 1;
-	r.dirfd = open(need_fs("ext4"), O_RDONLY | O_DIRECTORY);
-	r.names = (uintptr_t)names;
-	r.names_length = at;
-	ASSERT_EQ(0, homi_call(fd, HOMI_RESOLVE_SET, &r));
-	ASSERT_EQ(FILES - 1, r.out_resolved);
-	ASSERT_EQ(FILES - 1, account_of(0).extents);
-	set = mmap(NULL, r.out_mmap_length, PROT_READ, MAP_SHARED, fd, r.out_mmap_offset);
-	ASSERT(set != MAP_FAILED);
-	for (i = 0; i < FILES - 1; i++)
-		ASSERT_EQ(0, set->entries[i].error);
-	ASSERT_EQ(EDQUOT, set->entries[i].error);
-	ASSERT_EQ(0, set->entries[i].extent_id);
-	munmap((void *)set, r.out_mmap_length);
-	ASSERT_EQ(0, destroy(fd, r.out_set_id));
-	close(r.dirfd);
-	end_extents(fd);
-}
-
-/* What a READ by extents leaves counts too; over the quota it needs none where it can do without. */
-TEST(extents_of_reads)
-{
-	struct rw_target t = { .flags = HOMI_RW_BY_EXTENTS };
-	uint32_t ids[FILES];
-	struct io_uring uring;
-	unsigned int i;
-
-	t.fd = begin_extents(FILES - 1);
-	ASSERT_EQ(0, uring_open(&uring, 8, IORING_SETUP_SQE128));
-	ASSERT_EQ(0, pin(t.fd, PAGE, &t.mem));
-	for (i = 0; i < FILES; i++) {
-		ASSERT_EQ(0, file_register(t.fd, files[i].fd, &ids[i], NULL));
-		t.file = ids[i];
-		ASSERT_EQ(i < FILES - 1 || goes_beside() ? (int)PAGE : -EDQUOT,
-			  rw_do(&uring, &t, false, 0, 0, PAGE));
-	}
-	ASSERT_EQ(FILES - 1, account_of(0).extents);
-	ASSERT_EQ(0, destroy(t.fd, ids[0]));
-	ASSERT_EQ(FILES - 2, account_of(0).extents);
-	ASSERT_EQ(PAGE, rw_do(&uring, &t, false, 0, 0, PAGE));
-	ASSERT_EQ(FILES - 1, account_of(0).extents);
-	for (i = 1; i < FILES; i++)
-		ASSERT_EQ(0, destroy(t.fd, ids[i]));
-	ASSERT_EQ(0, destroy(t.fd, t.mem));
-	end_extents(t.fd);
+	default_set("pinned_mib_per_user", 1);
+	quota_set("pinned_mib_per_user", 2);
+	ASSERT_EQ(0, pin(fd, 2 * MIB, &id));
+	ASSERT_EQ(-EDQUOT, pin(fd, PAGE, &id));
+	quota_set("pinned_mib_per_user", 0);
+	ASSERT_EQ(0, pin(fd, MIB, &id));
+	ASSERT_EQ(0, quota_write("pinned_mib_per_user", "default"));
+	ASSERT_EQ(-EDQUOT, pin(fd, PAGE, &id));
 }

@@ -38,33 +38,6 @@ static void homi_test_fits(struct kunit *test)
 				    cases[i].limit);
 }
 
-static void homi_test_limits(struct kunit *test)
-{
-	unsigned int queues = queues_per_user, mib = pinned_mib_per_user;
-	unsigned int extents = extents_per_user;
-
-	queues_per_user = 0;
-	pinned_mib_per_user = 0;
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_QUEUES), U64_MAX);
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_PAGES), U64_MAX);
-	queues_per_user = 3;
-	pinned_mib_per_user = 1;
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_QUEUES), 3ull);
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_PAGES),
-			1048576ull / PAGE_SIZE);
-	/* More than 32 bits of bytes, and than that of pages */
-	pinned_mib_per_user = UINT_MAX;
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_PAGES),
-			(u64)UINT_MAX * (1048576 / PAGE_SIZE));
-	extents_per_user = 0;
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_EXTENTS), U64_MAX);
-	extents_per_user = 5;
-	KUNIT_EXPECT_EQ(test, homi_quota_limit(HOMI_QUOTA_EXTENTS), 5ull);
-	queues_per_user = queues;
-	pinned_mib_per_user = mib;
-	extents_per_user = extents;
-}
-
 static struct homi_ctrl *homi_test_users_of(struct kunit *test)
 {
 	struct homi_ctrl *ctrl = kunit_kzalloc(test, sizeof(*ctrl), GFP_KERNEL);
@@ -73,6 +46,48 @@ static struct homi_ctrl *homi_test_users_of(struct kunit *test)
 	spin_lock_init(&ctrl->lock);
 	INIT_LIST_HEAD(&ctrl->users);
 	return ctrl;
+}
+
+/* Its own, or the module's; and in units of the kind */
+static void homi_test_limits(struct kunit *test)
+{
+	struct homi_ctrl *ctrl = homi_test_users_of(test);
+	static const u32 values[] = { 3, 1, 9, 2, 0, 0 };
+	unsigned int before[HOMI_LIMITS];
+	u32 own = UINT_MAX, none = 0, five = 5;
+	int i;
+
+	memcpy(before, homi_defaults, sizeof(before));
+	memset(homi_defaults, 0, sizeof(homi_defaults));
+	homi_limits_refresh(ctrl);
+	for (i = 0; i < HOMI_QUOTA_FILES; i++) {
+		KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, i, false), U64_MAX);
+		KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, i, true), U64_MAX);
+	}
+	memcpy(homi_defaults, values, sizeof(values));
+	homi_limits_refresh(ctrl);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_QUEUES, false), 3ull);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_QUEUES, true), 9ull);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_PAGES, false),
+			1048576ull / PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_PAGES, true),
+			2097152ull / PAGE_SIZE);
+	/* More than 32 bits of bytes, and than that of pages */
+	homi_limit_set(ctrl, HOMI_LIMIT_PINNED, &own);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_PAGES, false),
+			(u64)UINT_MAX * (1048576 / PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_EXTENTS, false), U64_MAX);
+	homi_limit_set(ctrl, HOMI_LIMIT_EXTENTS, &five);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_EXTENTS, false), 5ull);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_EXTENTS, true), U64_MAX);
+	/* None is a limit of its own, too. */
+	homi_limit_set(ctrl, HOMI_LIMIT_QUEUES, &none);
+	homi_defaults[HOMI_LIMIT_QUEUES] = 4;
+	homi_limits_refresh(ctrl);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_QUEUES, false), U64_MAX);
+	homi_limit_set(ctrl, HOMI_LIMIT_QUEUES, NULL);
+	KUNIT_EXPECT_EQ(test, homi_quota_limit(ctrl, HOMI_QUOTA_QUEUES, false), 4ull);
+	memcpy(homi_defaults, before, sizeof(before));
 }
 
 /* One account for all files of a user, until the last one is gone */
@@ -94,6 +109,12 @@ static void homi_test_users(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctrl->users));
 }
 
+static bool homi_test_take(struct homi_ctx *ctx, enum homi_quota kind, u64 n,
+			   u64 limit)
+{
+	return homi_quota_take(ctx, kind, n, limit, U64_MAX);
+}
+
 /* What one file takes another one of the same user lacks, and gets back. */
 static void homi_test_shared(struct kunit *test)
 {
@@ -103,15 +124,15 @@ static void homi_test_shared(struct kunit *test)
 	struct homi_ctx two = { .ctrl = ctrl, .user = user };
 
 	KUNIT_ASSERT_NOT_NULL(test, user);
-	KUNIT_EXPECT_TRUE(test, homi_quota_take(&one, HOMI_QUOTA_PAGES, 6, 10));
-	KUNIT_EXPECT_FALSE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 5, 10));
+	KUNIT_EXPECT_TRUE(test, homi_test_take(&one, HOMI_QUOTA_PAGES, 6, 10));
+	KUNIT_EXPECT_FALSE(test, homi_test_take(&two, HOMI_QUOTA_PAGES, 5, 10));
 	KUNIT_EXPECT_EQ(test, user->used[HOMI_QUOTA_PAGES], 6ull);
-	KUNIT_EXPECT_TRUE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 4, 10));
+	KUNIT_EXPECT_TRUE(test, homi_test_take(&two, HOMI_QUOTA_PAGES, 4, 10));
 	/* The other kind has its own. */
-	KUNIT_EXPECT_TRUE(test, homi_quota_take(&two, HOMI_QUOTA_QUEUES, 1, 1));
-	KUNIT_EXPECT_FALSE(test, homi_quota_take(&one, HOMI_QUOTA_QUEUES, 1, 1));
+	KUNIT_EXPECT_TRUE(test, homi_test_take(&two, HOMI_QUOTA_QUEUES, 1, 1));
+	KUNIT_EXPECT_FALSE(test, homi_test_take(&one, HOMI_QUOTA_QUEUES, 1, 1));
 	homi_quota_uncharge(&one, HOMI_QUOTA_PAGES, 6);
-	KUNIT_EXPECT_TRUE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 6, 10));
+	KUNIT_EXPECT_TRUE(test, homi_test_take(&two, HOMI_QUOTA_PAGES, 6, 10));
 	homi_quota_uncharge(&two, HOMI_QUOTA_PAGES, 10);
 	homi_quota_uncharge(&two, HOMI_QUOTA_QUEUES, 1);
 	KUNIT_EXPECT_EQ(test, user->used[HOMI_QUOTA_PAGES], 0ull);
@@ -119,11 +140,40 @@ static void homi_test_shared(struct kunit *test)
 	homi_user_put(ctrl, user);
 }
 
+/* And what one user takes all lack, if there is a limit for all */
+static void homi_test_total(struct kunit *test)
+{
+	struct homi_ctrl *ctrl = homi_test_users_of(test);
+	struct homi_ctx one = { .ctrl = ctrl }, two = one;
+
+	one.user = homi_user_get(ctrl, KUIDT_INIT(1000));
+	two.user = homi_user_get(ctrl, KUIDT_INIT(1001));
+	KUNIT_ASSERT_NOT_NULL(test, one.user);
+	KUNIT_ASSERT_NOT_NULL(test, two.user);
+	KUNIT_EXPECT_TRUE(test, homi_quota_take(&one, HOMI_QUOTA_PAGES, 6, 8, 10));
+	KUNIT_EXPECT_FALSE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 5, 8, 10));
+	KUNIT_EXPECT_EQ(test, two.user->used[HOMI_QUOTA_PAGES], 0ull);
+	KUNIT_EXPECT_TRUE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 4, 8, 10));
+	KUNIT_EXPECT_FALSE(test, homi_quota_take(&one, HOMI_QUOTA_PAGES, 1, 8, 10));
+	/* Over it with privilege, which the others feel. */
+	KUNIT_EXPECT_TRUE(test, homi_quota_take(&one, HOMI_QUOTA_PAGES, 1, U64_MAX,
+						U64_MAX));
+	homi_quota_uncharge(&two, HOMI_QUOTA_PAGES, 4);
+	KUNIT_EXPECT_FALSE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 4, 8, 10));
+	KUNIT_EXPECT_TRUE(test, homi_quota_take(&two, HOMI_QUOTA_PAGES, 3, 8, 10));
+	homi_quota_uncharge(&one, HOMI_QUOTA_PAGES, 7);
+	homi_quota_uncharge(&two, HOMI_QUOTA_PAGES, 3);
+	KUNIT_EXPECT_EQ(test, ctrl->used[HOMI_QUOTA_PAGES], 0ull);
+	homi_user_put(ctrl, one.user);
+	homi_user_put(ctrl, two.user);
+}
+
 static struct kunit_case homi_quota_cases[] = {
 	KUNIT_CASE(homi_test_fits),
 	KUNIT_CASE(homi_test_limits),
 	KUNIT_CASE(homi_test_users),
 	KUNIT_CASE(homi_test_shared),
+	KUNIT_CASE(homi_test_total),
 	{}
 };
 

@@ -41,9 +41,10 @@
  *  - EPERM: the caller lacks the privilege that the command demands
  *  - EBADF: a file descriptor inside the structure is not open
  *  - ENOSPC: no queue id is left to lend
- *  - EDQUOT: over a quota of the user who opened the file (module parameters
- *    queues_per_user, pinned_mib_per_user, extents_per_user), and without
- *    CAP_SYS_RESOURCE
+ *  - EDQUOT: over a quota of the user who opened the file (queues_per_user,
+ *    pinned_mib_per_user, extents_per_user), or of all users of the controller (queues_total,
+ *    pinned_mib_total), and without CAP_SYS_RESOURCE. These are module parameters,
+ *    and in /sys/class/homi/nvmeN/quota for one controller.
  *  - ENOMEM: out of memory
  *  - ENODEV: the controller is gone; only close() is left
  *  - ESTALE: the object was lost by a reset, or recalled
