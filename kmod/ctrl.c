@@ -123,6 +123,7 @@ static void homi_ctrl_release(struct device *dev)
 
 	ida_free(&homi_minors, MINOR(dev->devt));
 	pci_dev_put(ctrl->nvme.pdev);
+	homi_users_free(ctrl);
 	bitmap_free(ctrl->qids);
 	queue_work(homi_wq, &ctrl->free_work);
 }
@@ -751,6 +752,7 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
 		homi_ctrl_end_live(ctrl);
 	homi_queues_lost(ctrl, HOMI_QUEUE_GONE);
 	wake_up_all(&ctrl->wait);
+	homi_budget_wake(ctrl);
 }
 
 /**

@@ -62,6 +62,8 @@
  *				removal has the device's.
  *   ctrl->lock			spinlock: states, generation, lists, queue id map,
  *				and writing to stock's shadow pages
+ *   user->lock			spinlock: the budget of a user, and who waits for it,
+ *				who holds none of all these meanwhile
  *   wait->lock			spinlock, also of interrupts: who waits for a queue's
  *				completions. An eventfd's comes inside.
  *
@@ -257,6 +259,12 @@ struct homi_ctrl {
 };
 
 #define HOMI_MAX_QID	65535
+
+/* Is I/O by extents limited at all? All that it costs where it is not */
+static inline bool homi_budget_is_set(const struct homi_ctrl *ctrl)
+{
+	return READ_ONCE(ctrl->limits.budget);
+}
 
 struct homi_io;
 

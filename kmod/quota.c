@@ -60,6 +60,16 @@ module_param_cb(extents_per_user, &homi_default_ops,
 __MODULE_PARM_TYPE(extents_per_user, "uint");
 MODULE_PARM_DESC(extents_per_user, "how many EXTENTs a user may hold at one controller, those of SETs and those that READs by extents leave included, 0: no limit");
 
+module_param_cb(ios_per_second_per_user, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_IOS], 0644);
+__MODULE_PARM_TYPE(ios_per_second_per_user, "uint");
+MODULE_PARM_DESC(ios_per_second_per_user, "how many READs and WRITEs by extents a second a user may have of one controller, 0: no limit");
+
+module_param_cb(kib_per_second_per_user, &homi_default_ops,
+		&homi_defaults[HOMI_LIMIT_KIB], 0644);
+__MODULE_PARM_TYPE(kib_per_second_per_user, "uint");
+MODULE_PARM_DESC(kib_per_second_per_user, "how much they may transfer a second, KiB, 0: no limit");
+
 /**
  * homi_limits_refresh - what is in force at a controller
  * @ctrl: the controller, which has just come, or the parameters have changed
@@ -73,7 +83,10 @@ void homi_limits_refresh(struct homi_ctrl *ctrl)
 	for (i = 0; i < HOMI_LIMITS; i++)
 		WRITE_ONCE(limits->now[i], test_bit(i, &limits->has_own) ?
 			   limits->own[i] : READ_ONCE(homi_defaults[i]));
+	WRITE_ONCE(limits->budget, limits->now[HOMI_LIMIT_IOS] ||
+				   limits->now[HOMI_LIMIT_KIB]);
 	spin_unlock(&ctrl->lock);
+	homi_budget_wake(ctrl);
 }
 
 /**
@@ -130,6 +143,19 @@ static struct homi_user *homi_user_find(struct homi_ctrl *ctrl, kuid_t uid)
 	return NULL;
 }
 
+/* Those who have no file open, and nothing to pay any more. */
+static void homi_users_sweep(struct homi_ctrl *ctrl)
+{
+	struct homi_user *user, *next;
+
+	lockdep_assert_held(&ctrl->lock);
+	list_for_each_entry_safe(user, next, &ctrl->users, entry)
+		if (!user->files && homi_budget_is_whole(ctrl, user)) {
+			list_del(&user->entry);
+			kfree(user);
+		}
+}
+
 /**
  * homi_user_get - the account for an open file that is being made
  * @ctrl: the controller
@@ -145,7 +171,9 @@ struct homi_user *homi_user_get(struct homi_ctrl *ctrl, kuid_t uid)
 	if (!fresh)
 		return NULL;
 	fresh->uid = uid;
+	homi_budget_init(fresh);
 	spin_lock(&ctrl->lock);
+	homi_users_sweep(ctrl);
 	user = homi_user_find(ctrl, uid);
 	if (!user) {
 		user = fresh;
@@ -162,17 +190,27 @@ struct homi_user *homi_user_get(struct homi_ctrl *ctrl, kuid_t uid)
  * homi_user_put - the open file is gone, and all that it held
  * @ctrl: the controller
  * @user: by homi_user_get()
+ *
+ * Whoever is through with his budget does not get another one by opening the device
+ * once more.
  */
 void homi_user_put(struct homi_ctrl *ctrl, struct homi_user *user)
 {
-	bool last;
-
 	spin_lock(&ctrl->lock);
-	last = !--user->files;
-	if (last)
-		list_del(&user->entry);
+	if (!--user->files)
+		homi_users_sweep(ctrl);
 	spin_unlock(&ctrl->lock);
-	if (last)
+}
+
+/**
+ * homi_users_free - those who are left
+ * @ctrl: nobody has it open, nor will
+ */
+void homi_users_free(struct homi_ctrl *ctrl)
+{
+	struct homi_user *user, *next;
+
+	list_for_each_entry_safe(user, next, &ctrl->users, entry)
 		kfree(user);
 }
 

@@ -4,6 +4,7 @@
  */
 #include <linux/cred.h>
 #include <linux/kstrtox.h>
+#include <linux/math64.h>
 #include <linux/sysfs.h>
 
 #include "homi.h"
@@ -63,15 +64,24 @@ HOMI_LIMIT_ATTR(pinned_mib_per_user, HOMI_LIMIT_PINNED);
 HOMI_LIMIT_ATTR(queues_total, HOMI_LIMIT_QUEUES_TOTAL);
 HOMI_LIMIT_ATTR(pinned_mib_total, HOMI_LIMIT_PINNED_TOTAL);
 HOMI_LIMIT_ATTR(extents_per_user, HOMI_LIMIT_EXTENTS);
+HOMI_LIMIT_ATTR(ios_per_second_per_user, HOMI_LIMIT_IOS);
+HOMI_LIMIT_ATTR(kib_per_second_per_user, HOMI_LIMIT_KIB);
 
-static int homi_user_emit(char *buf, int at, const struct homi_user *user)
+static int homi_user_emit(char *buf, int at, struct homi_user *user)
 {
-	return sysfs_emit_at(buf, at, "uid %u files %u queues %llu pinned %llu registered %llu extents %llu\n",
-			     from_kuid_munged(current_user_ns(), user->uid),
-			     user->files, user->used[HOMI_QUOTA_QUEUES],
-			     user->used[HOMI_QUOTA_PAGES] << PAGE_SHIFT,
-			     user->used[HOMI_QUOTA_FILES],
-			     user->used[HOMI_QUOTA_EXTENTS]);
+	int len;
+
+	spin_lock(&user->lock);
+	len = sysfs_emit_at(buf, at, "uid %u files %u queues %llu pinned %llu registered %llu extents %llu ios %llu bytes %llu waits %llu waited_us %llu\n",
+			    from_kuid_munged(current_user_ns(), user->uid),
+			    user->files, user->used[HOMI_QUOTA_QUEUES],
+			    user->used[HOMI_QUOTA_PAGES] << PAGE_SHIFT,
+			    user->used[HOMI_QUOTA_FILES],
+			    user->used[HOMI_QUOTA_EXTENTS], user->ios, user->bytes,
+			    user->waits,
+			    div_u64(user->waited_ns, NSEC_PER_USEC));
+	spin_unlock(&user->lock);
+	return len;
 }
 
 /*
@@ -109,6 +119,8 @@ static struct attribute *homi_quota_attrs[] = {
 	&limit_queues_total.attr.attr,
 	&limit_pinned_mib_total.attr.attr,
 	&limit_extents_per_user.attr.attr,
+	&limit_ios_per_second_per_user.attr.attr,
+	&limit_kib_per_second_per_user.attr.attr,
 	&dev_attr_users.attr,
 	NULL
 };

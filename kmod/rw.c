@@ -453,6 +453,37 @@ static int homi_rw_get(struct homi_ctx *ctx, const struct homi_uring_rw *rw,
 	return ret;
 }
 
+/* As homi_rw(); if @toll is due then, nothing was done and nothing is held. */
+static int homi_rw_begin(struct homi_ctx *ctx, struct io_uring_cmd *cmd,
+			 const struct homi_uring_rw *rw, bool write,
+			 bool may_wait, struct homi_toll *toll)
+{
+	struct homi_named named;
+	struct homi_io *io;
+	int ret;
+
+	ret = homi_rw_get(ctx, rw, write, &named, &io);
+	if (ret)
+		return ret;
+	if (homi_rw_goes_by_extents(named.mem, rw)) {
+		if (!homi_budget_is_set(ctx->ctrl) ||
+		    homi_budget_take(ctx, toll, homi_rw_bytes(&named, rw)))
+			return homi_rw_by_extents(&named, cmd, rw, write,
+						  may_wait);
+		homi_rw_put(&named);
+		return -EAGAIN;
+	}
+	io = homi_io_new(&named, io, cmd, rw, write, may_wait);
+	if (IS_ERR(io))
+		return PTR_ERR(io);
+	if (!rw->length) {
+		homi_io_free(io);
+		return 0;
+	}
+	((struct homi_io_pdu *)cmd->pdu)->io = io;
+	return homi_io_run(io);
+}
+
 /**
  * homi_rw - READ or WRITE
  * @ctx: the open file
@@ -467,9 +498,8 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags)
 {
 	bool may_wait = !(issue_flags & IO_URING_F_NONBLOCK);
-	struct homi_named named;
+	struct homi_toll toll = {};
 	struct homi_uring_rw rw;
-	struct homi_io *io;
 	int ret;
 
 	if (!(issue_flags & IO_URING_F_SQE128))
@@ -484,20 +514,16 @@ int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	/* Where its file is may take a while to find out. */
 	if (rw.flags & HOMI_RW_FD && !may_wait)
 		return -EAGAIN;
-	ret = homi_rw_get(ctx, &rw, write, &named, &io);
-	if (ret)
-		return ret;
-	if (homi_rw_goes_by_extents(named.mem, &rw))
-		return homi_rw_by_extents(&named, cmd, &rw, write, may_wait);
-	io = homi_io_new(&named, io, cmd, &rw, write, may_wait);
-	if (IS_ERR(io))
-		return PTR_ERR(io);
-	if (!rw.length) {
-		homi_io_free(io);
-		return 0;
+	ret = homi_rw_begin(ctx, cmd, &rw, write, may_wait, &toll);
+	if (toll.due && may_wait) {
+		ret = homi_budget_wait(ctx, &toll);
+		if (!ret)
+			ret = homi_rw_begin(ctx, cmd, &rw, write, may_wait,
+					    &toll);
 	}
-	((struct homi_io_pdu *)cmd->pdu)->io = io;
-	return homi_io_run(io);
+	if (toll.paid && ret != -EIOCBQUEUED)
+		homi_budget_refund(ctx, &toll);
+	return ret;
 }
 
 /* --- what was done --- */

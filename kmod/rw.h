@@ -24,6 +24,16 @@ struct homi_named {
 	struct file *of;
 };
 
+/* What it can be of what it asks for, which is what a budget has to have */
+static inline u32 homi_rw_bytes(const struct homi_named *named,
+				const struct homi_uring_rw *rw)
+{
+	u64 size = i_size_read(file_inode(named->of));
+
+	return rw->file_offset < size ?
+	       min_t(u64, rw->length, size - rw->file_offset) : 0;
+}
+
 /* rw.c */
 void homi_rw_put(const struct homi_named *named);
 void homi_rw_count(struct homi_ctx *ctx, enum homi_way by, bool write, long ret);

@@ -15,8 +15,9 @@ struct account account_at(const char *ctrl, unsigned int uid)
 	if (!file)
 		FAIL("there is no %s", line);
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "uid %u files %u queues %llu pinned %llu registered %llu extents %llu",
-			   &user, &a.files, &a.queues, &a.pinned, &a.registered, &a.extents) != 6)
+		if (sscanf(line, "uid %u files %u queues %llu pinned %llu registered %llu extents %llu ios %llu bytes %llu waits %llu waited_us %llu",
+			   &user, &a.files, &a.queues, &a.pinned, &a.registered, &a.extents,
+			   &a.ios, &a.bytes, &a.waits, &a.waited_us) != 10)
 			FAIL("users has a line: %s", line);
 		if (user == uid) {
 			fclose(file);

@@ -9,6 +9,7 @@
 struct account {
 	unsigned int files;
 	unsigned long long queues, pinned, registered, extents;
+	unsigned long long ios, bytes, waits, waited_us;	/* of the budget */
 };
 
 /* What sysfs says of a user of a controller; all 0 if he has no file open */

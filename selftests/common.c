@@ -38,6 +38,8 @@ static struct parameter {
 	{ .name = "extents_per_user" },
 	{ .name = "queues_total" },
 	{ .name = "pinned_mib_total" },
+	{ .name = "ios_per_second_per_user" },
+	{ .name = "kib_per_second_per_user" },
 };
 
 __attribute__((constructor)) static void common_init(void)

@@ -220,6 +220,7 @@ static void closer(void)
 	close(sock[0]);
 	fd = receive_fd(sock[1], &byte, 1);
 	expect_account(0, byte, 256);
+	ASSERT_EQ(0, read(sock[1], &byte, 1));
 	close(fd);
 	ASSERT_EQ(0, account_of(0).files);
 }
@@ -392,6 +393,7 @@ TEST(total_of_queues)
 static const char *const names[] = {
 	"queues_per_user", "pinned_mib_per_user", "queues_total", "pinned_mib_total",
 	"extents_per_user",
+	"ios_per_second_per_user", "kib_per_second_per_user",
 };
 
 static void nobody_writes(void)

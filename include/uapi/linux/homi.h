@@ -1182,7 +1182,11 @@ enum {
  * @file_offset and @length are multiples of the namespace's block size, @mem_offset of
  * 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it; ESTALE: its exporter wants
  * it back. Resets are not seen either, but the block layer's cgroups and schedulers do
- * not see these commands.
+ * not see these commands. In their place there may be a budget of the user who opened
+ * the file (ios_per_second_per_user and kib_per_second_per_user, as the quotas), unless
+ * the caller has CAP_SYS_RESOURCE. What is over it waits, in the order in which it
+ * came, before anything is held of what it names; EINTR: a signal or a cancellation
+ * came meanwhile.
  *
  * EBADF: not open for that; ENOENT: no such FILE or MEM; EFAULT: READ to a MEM without
  * HOMI_MEM_WRITE; EINVAL: not within the MEM, or READ with HOMI_RW_DSYNC; EOPNOTSUPP: also a
