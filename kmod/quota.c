@@ -77,14 +77,18 @@ MODULE_PARM_DESC(kib_per_second_per_user, "how much they may transfer a second, 
 void homi_limits_refresh(struct homi_ctrl *ctrl)
 {
 	struct homi_limits *limits = &ctrl->limits;
+	u32 value;
 	int i;
 
 	spin_lock(&ctrl->lock);
-	for (i = 0; i < HOMI_LIMITS; i++)
-		WRITE_ONCE(limits->now[i], test_bit(i, &limits->has_own) ?
-			   limits->own[i] : READ_ONCE(homi_defaults[i]));
-	WRITE_ONCE(limits->budget, limits->now[HOMI_LIMIT_IOS] ||
-				   limits->now[HOMI_LIMIT_KIB]);
+	for (i = 0; i < HOMI_LIMITS; i++) {
+		value = READ_ONCE(homi_defaults[i]);
+		if (test_bit(i, &limits->has_own))
+			value = limits->own[i];
+		WRITE_ONCE(limits->now[i], value);
+	}
+	value = limits->now[HOMI_LIMIT_IOS] | limits->now[HOMI_LIMIT_KIB];
+	WRITE_ONCE(limits->budget, value);
 	spin_unlock(&ctrl->lock);
 	homi_budget_wake(ctrl);
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include "account.h"
 #include "harness.h"
@@ -445,6 +446,33 @@ TEST(killed)
 		close(homi_open());
 		quota_set(KIB, 1);
 	}
+	file_remove(&file);
+}
+
+static void post_and_reap(void)
+{
+	file.fd = -1;
+	open_all(dev_path(), NULL);
+	post_many(false);
+	reap_all(-EINTR, -EINTR);
+}
+
+/* A process is stopped at once, and goes on later, whatever it had waiting. */
+TEST(stopped)
+{
+	int status;
+	pid_t pid;
+
+	start(need_fs("ext4"));
+	quota_set(KIB, 1);
+	pid = child_start(post_and_reap);
+	wait_for_waits(ctrl_name(), 0, 0);
+	ASSERT(!kill(pid, SIGSTOP));
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	ASSERT(WIFSTOPPED(status));
+	ASSERT(!kill(pid, SIGCONT));
+	quota_set(KIB, 0);
+	ASSERT_EQ(0, child_status(pid));
 	file_remove(&file);
 }
 

@@ -16,7 +16,7 @@
 #include "account.h"
 #include "files.h"
 #include "harness.h"
-#include "ring.h"
+#include "removal.h"
 #include "uring.h"
 
 #define MIB	(1u << 20)
@@ -335,6 +335,67 @@ TEST(answer_is_lost)
 	ASSERT(!mprotect(bad, PAGE, PROT_READ));
 	ASSERT_EQ(-EFAULT, homi_call(fd, HOMI_MEM_REGISTER, bad));
 	expect_account(0, 0, 0);
+}
+
+/* What RLIMIT_MEMLOCK limits: of this process, KiB */
+static long long locked_kib(void)
+{
+	char line[128];
+	long long kib = -1;
+	FILE *status = fopen("/proc/self/status", "r");
+
+	ASSERT(status);
+	while (fgets(line, sizeof(line), status))
+		sscanf(line, "VmLck: %lld", &kib);
+	fclose(status);
+	ASSERT(kib >= 0);
+	return kib;
+}
+
+/* The last reference may go in a worker. */
+static void wait_locked_kib(long long kib)
+{
+	uint64_t end = now_ms() + 30000;
+
+	while (locked_kib() != kib) {
+		ASSERT(now_ms() < end);
+		nap_ms(2);
+	}
+}
+
+/* The controller goes: what was held of it stays pinned until it is closed, and no longer. */
+TEST_TIMEOUT(unbound, 120)
+{
+	struct victim victim;
+	long long before;
+	struct ring ring;
+	uint32_t id;
+	bool queue;
+	int fd;
+
+	victim_need(&victim);
+	close(begin());
+	before = locked_kib();
+	default_set("pinned_mib_per_user", 2);
+	fd = homi_open_at(victim.dev);
+	ASSERT_EQ(0, pin(fd, 2 * MIB, &id));
+	queue = ctrl_info(fd).out_queues_spare;
+	if (queue)
+		ring_open(&ring, fd, 4);
+	ASSERT_EQ(before + 2048, locked_kib());
+	victim_unbind(&victim);
+	if (queue)
+		ring_unmap(&ring);
+	close(fd);
+	wait_locked_kib(before);
+	victim_bind(&victim);
+	ASSERT_EQ(0, account_at(base_name(victim.dev), 0).files);
+	fd = homi_open_at(victim.dev);
+	ASSERT_EQ(0, pin(fd, 2 * MIB, &id));
+	ASSERT_EQ(-EDQUOT, pin(fd, PAGE, &id));
+	close(fd);
+	wait_locked_kib(before);
+	victim_restore(&victim);
 }
 
 /* --- of all users --- */
