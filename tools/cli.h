@@ -160,6 +160,13 @@ int find_controller_of(const struct stat *st, const char *path, char name[NAME_L
 
 void show_peers(const struct controller *cs, unsigned int nr_cs, struct json_object *top);
 
+/* --- quota.c --- */
+
+/* Limits, and who holds what, below the list; nothing where there is none of it */
+void show_quotas(const struct controller *list, unsigned int count);
+/* NULL: homi is not attached */
+struct json_object *quota_json(const char *controller);
+
 /* --- session.c: an open controller with a reader, kept for the next file --- */
 
 struct session {

@@ -103,6 +103,7 @@ static void list_json(const struct controller *list, unsigned int count)
 			json_object_object_add(o, "homi", homi_json(&dev.info));
 			homi_close(&dev);
 		}
+		json_object_object_add(o, "quota", quota_json(list[i].name));
 		json_object_array_add(all, o);
 	}
 	json_object_object_add(top, "controllers", all);
@@ -131,6 +132,7 @@ int cmd_list(const struct options *opt)
 			       list[i].address, list[i].model, list[i].namespaces,
 			       list[i].state, text);
 		}
+		show_quotas(list, count);
 	}
 	free(list);
 	return EXIT_OK;

@@ -404,6 +404,23 @@ check_lines() {
 	udev_rule
 }
 
+of_this=".controllers[] | select(.name == \"$HOMI_CTRL\")"
+# Where none is set there is no table of them.
+limits() {
+	local dir=/sys/class/homi/$HOMI_CTRL/quota status=0
+
+	gives 0 list && ! grep -q ^LIMITS "$tmp/out" || status=1
+	echo 7 >"$dir/queues_total"
+	echo 512 >"$dir/pinned_mib_per_user"
+	gives 0 list -o json &&
+		json "$of_this | .quota.limits | .queues_total == 7 and .pinned_mib_per_user == 512 and .queues_per_user == 0" ||
+		status=1
+	gives 0 list && grep -q "^$HOMI_CTRL  *-  *7  *512.0 MiB  *-  *-  *-$" "$tmp/out" || status=1
+	echo default >"$dir/queues_total"
+	echo default >"$dir/pinned_mib_per_user"
+	return $status
+}
+
 queue_lent() { [ "$(info queues_lent)" != 0 ]; }
 # Revoked under a reader, who ends with status 5 or is through before.
 revoked() {
@@ -413,6 +430,8 @@ revoked() {
 	"$homi" read --depth 2 --bs 4k "$file" >/dev/null 2>"$tmp/reader" &
 	reader=$!
 	wait_for queue_lent
+	gives 0 list -o json && json "$of_this | .quota.users[] | select(.uid == 0) | .queues == 1 and .files == 1" || status=1
+	gives 0 list && grep -q "^$HOMI_CTRL  *root  *1  *1 " "$tmp/out" || status=1
 	gives 0 revoke -n -o json "$HOMI_CTRL" && json ".revoked == 0 and .holders[0].pid == $reader" || status=1
 	gives 0 revoke -o json "$HOMI_CTRL" && json ".revoked == 1 and .busy == 0" || status=1
 	stall 0
@@ -422,6 +441,7 @@ revoked() {
 
 check "list" gives 0 list -o json
 check "list names the controller" json ".controllers[] | select(.name == \"$HOMI_CTRL\") | .homi.state == \"live\""
+check "list shows limits" limits
 check "info" gives 0 info "$HOMI_CTRL"
 check "no command: status 2" gives 2
 check "unknown command: status 2" gives 2 frobnicate
