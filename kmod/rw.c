@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * READ and WRITE of files to and from MEMs of pages, by the file system's own direct
- * I/O. See rw_extents.c for the other way.
- */
+/* READ and WRITE of MEMs of pages, by the file system's direct I/O. See also rw_extents.c. */
 #include <linux/blkdev.h>
 #include <linux/cred.h>
 #include <linux/file.h>

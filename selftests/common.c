@@ -505,11 +505,8 @@ int mem_register(int fd, const void *addr, size_t length, uint32_t flags, uint32
 		 uint32_t *segments)
 {
 	struct homi_mem_register reg = {
-		.size = sizeof(reg),
-		.flags = flags,
-		.type = HOMI_MEM_USER,
-		.addr = (uintptr_t)addr,
-		.length = length,
+		.size = sizeof(reg), .flags = flags, .type = HOMI_MEM_USER,
+		.addr = (uintptr_t)addr, .length = length,
 	};
 	int err = homi_call(fd, HOMI_MEM_REGISTER, &reg);
 
