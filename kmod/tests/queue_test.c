@@ -133,6 +133,9 @@ static void homi_test_moves(struct kunit *test)
 	q->hw = HOMI_HW_CREATED;
 	q->qid = 7;
 	q->generation = 11;
+	homi_wait_init(&q->wait, ctx, &q->state, 16, false);
+	/* What lockdep notes of a lock that is taken for the first time */
+	homi_queue_set_state(q, HOMI_QUEUE_LIVE);
 	for (from = 0; from < ARRAY_SIZE(may); from++) {
 		for (to = 0; to < ARRAY_SIZE(may); to++) {
 			q->state = from;
@@ -192,7 +195,8 @@ static void homi_test_arguments(struct kunit *test)
 	} cases[] = {
 		{ 0, 0, 0, -EINVAL }, { 0, 1, 0, -EINVAL }, { 0, 2, 0, 0 },
 		{ 0, 1024, 0, 0 }, { 0, 1025, 0, -EINVAL },
-		{ 0, U32_MAX, 0, -EINVAL }, { 1, 16, 0, -EINVAL },
+		{ 0, U32_MAX, 0, -EINVAL }, { 2, 16, 0, -EINVAL },
+		{ HOMI_QUEUE_INTERRUPT, 16, 0, -EOPNOTSUPP },
 		{ 0x80000000, 16, 0, -EINVAL }, { 0, 16, 1, -EINVAL },
 	};
 	struct homi_ctx *ctx = homi_test_open(test);
@@ -404,7 +408,7 @@ static void homi_test_no_doorbell(struct kunit *test)
 
 	mock->shadow_ret = -EOPNOTSUPP;
 	KUNIT_EXPECT_EQ(test, homi_test_try_create(ctx, &q), -EOPNOTSUPP);
-	SENT("without shadow pages", DEL_SQ, DEL_CQ);
+	KUNIT_EXPECT_EQ(test, mock->commands, 0u);
 	homi_test_all_gone(test, ctx, "without shadow pages");
 	homi_ctx_close(ctx);
 }
