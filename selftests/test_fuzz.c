@@ -176,6 +176,8 @@ static void take_all(void)
 	fuzz_begin(&f);
 	for (i = 0; i < 512; i++) {
 		fuzz_good(&f, &c, FUZZ_ROW(HOMI_CMD_QUEUE_CREATE), 0);
+		/* Nothing that could be refused before */
+		((struct homi_queue_create *)c.bytes)->flags = 0;
 		((struct homi_queue_create *)c.bytes)->sq_mem_id = 0;
 		((struct homi_queue_create *)c.bytes)->cq_mem_id = 0;
 		if (fuzz_do(&f, &c))
