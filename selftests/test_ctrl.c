@@ -76,7 +76,8 @@ TEST(ctrl_info)
 	ASSERT(!(info.out_doorbell_stride & (info.out_doorbell_stride - 1)));
 	ASSERT_EQ(PAGE, info.out_page_size);
 	ASSERT(!(info.out_features &
-		 ~(HOMI_CTRL_SHADOW_DOORBELLS | HOMI_CTRL_VIRTUAL_FUNCTION)));
+		 ~(HOMI_CTRL_SHADOW_DOORBELLS | HOMI_CTRL_VIRTUAL_FUNCTION |
+		   HOMI_CTRL_INTERRUPTS)));
 }
 
 /* The machines of the test matrix that have no spare queue are built so on purpose. */

@@ -727,7 +727,7 @@ static void nobody_calls(int file)
 	for (i = 0; rows[i].cmd != HOMI_QUEUE_CREATE; i++)
 		;
 	prepare(&rows[i], buf, rows[i].size);
-	((struct homi_destroy *)buf)->flags = 1;
+	((struct homi_destroy *)buf)->flags = rows[i].known_flags + 1;
 	expect(&rows[i], "as nobody, unknown flag", -EINVAL, buf);
 	if (file >= 0)
 		ASSERT_EQ(-EPERM, extent_resolve(fx.fd, file, 0, 0, &r));
