@@ -71,15 +71,16 @@ static int homi_user_emit(char *buf, int at, struct homi_user *user)
 {
 	int len;
 
-	len = sysfs_emit_at(buf, at, "uid %u files %u queues %llu pinned %llu registered %llu",
+	len = sysfs_emit_at(buf, at, "uid %u files %u queues %llu pinned %llu",
 			    from_kuid_munged(current_user_ns(), user->uid),
 			    user->files, user->used[HOMI_QUOTA_QUEUES],
-			    user->used[HOMI_QUOTA_PAGES] << PAGE_SHIFT,
-			    user->used[HOMI_QUOTA_FILES]);
+			    user->used[HOMI_QUOTA_PAGES] << PAGE_SHIFT);
+	len += sysfs_emit_at(buf, at + len, " registered %llu extents %llu",
+			     user->used[HOMI_QUOTA_FILES],
+			     user->used[HOMI_QUOTA_EXTENTS]);
 	spin_lock(&user->lock);
-	len += sysfs_emit_at(buf, at + len, " extents %llu ios %llu bytes %llu waits %llu waited_us %llu\n",
-			     user->used[HOMI_QUOTA_EXTENTS], user->ios,
-			     user->bytes, user->waits,
+	len += sysfs_emit_at(buf, at + len, " ios %llu bytes %llu waits %llu waited_us %llu\n",
+			     user->ios, user->bytes, user->waits,
 			     div_u64(user->waited_ns, NSEC_PER_USEC));
 	spin_unlock(&user->lock);
 	return len;

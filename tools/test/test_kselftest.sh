@@ -16,6 +16,8 @@ if [ -z "${HOMI_RAW2:-}" ]; then
 	exit
 fi
 ns=$HOMI_RAW2
+# Other tests may have left something there.
+wipefs -q -a "$ns"
 tests="-t test_uapi -t homi:test_ctrl -t test_queue -t test_set -t test_scale"
 
 unpacked() {
