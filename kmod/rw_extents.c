@@ -7,9 +7,10 @@
  * Each has entered the EXTENT, which somebody may want back, or holds the pin, and has
  * entered the controller, until its last command is over, in whatever context that is;
  * and each command, or writing of zeroes, the MEM, which its exporter may want back. So none
- * waits for the process that wanted it, nor for memory that this may be short of, and
- * the exporter, for whom memory may be waiting, for nothing but the controller, to the
- * end of a reset if there is one, since stock holds commands back until then.
+ * waits for the process that wanted it, nor, once it is in, for memory that this is
+ * short of, and the exporter, for whom memory may be waiting, for nothing but the
+ * controller, to the end of a reset if there is one, since stock holds commands back
+ * until then.
  *
  * Long because who enters and who leaves have to be read together.
  */
