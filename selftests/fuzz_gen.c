@@ -291,7 +291,8 @@ void fuzz_good(struct fuzz *f, struct fuzz_call *c, unsigned int row, unsigned i
 		return;
 	}
 	/* Of a number that is none, or with bits that _IO() does not have */
-	c->nr = _IO(HOMI_TYPE, rnd(f, 2) ? 0x94 + rnd(f, 0x6c) : rnd(f, 0x80));
+	c->nr = _IO(HOMI_TYPE, rnd(f, 2) ? HOMI_CMD_BASE + FUZZ_CMDS + rnd(f, 0x80 - FUZZ_CMDS) :
+		    rnd(f, HOMI_CMD_BASE));
 	if (!rnd(f, 3))
 		c->nr = _IO(HOMI_TYPE, HOMI_CMD_BASE + rnd(f, FUZZ_CMDS)) | (1 + rnd(f, 0xfff)) << 16;
 }
