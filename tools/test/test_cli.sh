@@ -384,10 +384,16 @@ udev_rule() {
 check_lines() {
 	local node=/dev/homi/$HOMI_CTRL mode line
 
-	for line in kernel module btf ftrace kprobes "secure boot" lockdown signatures fs.leases-enable io_uring dma-bufs \
+	for line in kernel module btf ftrace kprobes "secure boot" lockdown signatures fs.leases-enable io_uring \
 		CAP_SYS_RAWIO CAP_LEASE RLIMIT_MEMLOCK transport device node doorbells; do
 		check "check: $line" line_says "$line" OK ""
 	done
+	# Debian's 6.12 has no PCI_P2PDMA.
+	if grep -qw pci_p2pdma_distance_many /proc/kallsyms; then
+		check "check: dma-bufs" line_says dma-bufs OK ""
+	else
+		check "check: dma-bufs" line_says dma-bufs WARN "no CONFIG_PCI_P2PDMA"
+	fi
 	check "check: OK, or what to do" json '[.checks[] | select(.verdict != "OK" and (.advice // "" | length) == 0)] == []'
 	check "check: the version of both" line_says module OK "loaded $("$homi" --version | sed 's/.* //'), as"
 	check "check: another version" meanwhile /sys/module/homi/version 9.9.9 module WARN "loaded 9.9.9, but"
