@@ -349,11 +349,13 @@ static inline u32 homi_bdev_atomic_max(struct block_device *bdev)
 /* Also checks that the caller may; later versions leave that to vfs_setlease */
 #define kernel_setlease vfs_setlease
 #define homi_lease_core(lease, field) ((lease)->fl_##field)
+#define homi_lease_list fl_list
 #define homi_lease_end(lease) ((lease)->fl_end = OFFSET_MAX)
 #define locks_alloc_lease locks_alloc_lock
 #else
 #include <linux/filelock.h>
 #define homi_lease_core(lease, field) ((lease)->c.flc_##field)
+#define homi_lease_list c.flc_list
 #define homi_lease_end(lease) ((void)(lease))
 #endif
 

@@ -380,6 +380,8 @@ int homi_extent_lock(struct homi_extent_obj *e, struct file *file, u32 *reason)
 {
 	int ret = homi_extent_lease(e, file_inode(file), reason);
 
+	if (!ret)
+		homi_look_begin(e, file_inode(file));
 	/* What may have changed until nobody could change it any more. */
 	if (!ret)
 		ret = homi_check_inode(file_inode(file), reason);

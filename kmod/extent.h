@@ -124,6 +124,8 @@ struct homi_lease {
  * @gone: the controller went: nothing is recalled any more
  * @fenced: the holder did not answer: only the worker may drop the leases
  * @recall: tells the holder, and recall_ms later fences it off
+ * @look: on the list of extent_look.c, and guarded by its lock
+ * @look_until: jiffies, when it is taken off it
  * @ns: its namespace when it was resolved; constant since there is a table
  * @table: mapped read-only into user space; NULL until resolved
  * @table_len: bytes of @table; 0 for a member of a set
@@ -148,6 +150,8 @@ struct homi_extent_obj {
 	bool gone;
 	bool fenced;
 	struct delayed_work recall;
+	struct list_head look;
+	unsigned long look_until;
 	struct homi_nvme_ns ns;
 	struct homi_extent_table *table;
 	size_t table_len;
@@ -235,6 +239,17 @@ void homi_extent_expire(struct homi_extent_obj *e);
 void homi_extent_gone(struct homi_extent_obj *e);
 void homi_extent_set_state(struct homi_extent_obj *e, u32 state);
 struct file *homi_extent_let_go(struct homi_extent_obj *e);
+
+void homi_extent_wanted(struct homi_extent_obj *e);
+void homi_recall_queue(struct delayed_work *work, unsigned long delay);
+
+/* extent_look.c */
+void homi_look_init(void);
+void homi_look_exit(void);
+void homi_look_mind(const struct inode *inode);
+int homi_look_yield(const struct inode *inode);
+void homi_look_begin(struct homi_extent_obj *e, const struct inode *inode);
+void homi_look_end(struct homi_extent_obj *e);
 
 /* extent_backoff.c */
 void homi_backoff_init(void);

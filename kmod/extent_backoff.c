@@ -84,17 +84,19 @@ static void homi_backoff_set(struct homi_backoff *slot, u64 length, u64 now)
 		WRITE_ONCE(slot->until, now + length);
 }
 
-/* Leases that there were before end while it lasts, and are no reason for more. */
+/*
+ * Leases that there were before end while it lasts. That is no reason for more of it, but
+ * who waits goes on no sooner than the last of them ends.
+ */
 static void homi_backoff_recalled(u64 hash, u64 now)
 {
+	u64 length = HOMI_BACKOFF_FIRST;
 	unsigned int row;
-	u64 length;
 
 	lockdep_assert_held(&homi_backoff_lock);
-	if (homi_backoff_lasts(hash, now))
-		return;
-	length = clamp_t(u64, 2 * homi_backoff_last(hash, now),
-			 HOMI_BACKOFF_FIRST, HOMI_BACKOFF_MOST);
+	if (!homi_backoff_lasts(hash, now))
+		length = clamp_t(u64, 2 * homi_backoff_last(hash, now),
+				 HOMI_BACKOFF_FIRST, HOMI_BACKOFF_MOST);
 	for (row = 0; row < HOMI_BACKOFF_ROWS; row++)
 		homi_backoff_set(homi_backoff_slot(hash, row), length, now);
 }

@@ -34,6 +34,25 @@ static struct workqueue_struct *homi_recall_wq;
 /* Of leases that are nobody's; and on 6.1 who drops one has to have the right to it. */
 static const struct cred *homi_lease_cred;
 
+/* On the queue of recalls */
+void homi_recall_queue(struct delayed_work *work, unsigned long delay)
+{
+	queue_delayed_work(homi_recall_wq, work, delay);
+}
+
+/**
+ * homi_extent_wanted - somebody wants the file of an EXTENT, or its blocks
+ * @e: with leases, which are there as long as this runs: they go before the object's
+ *	last reference does
+ */
+void homi_extent_wanted(struct homi_extent_obj *e)
+{
+	if (test_and_set_bit(0, &e->recalled))
+		return;
+	kref_get(&e->obj.ref);
+	homi_recall_queue(&e->recall, 0);
+}
+
 /*
  * Called under flc_lock by whoever breaks the lease. No time-out of the VFS's:
  * the blocks stay until we let go, however long the controller takes.
@@ -41,15 +60,10 @@ static const struct cred *homi_lease_cred;
 static bool homi_lease_break(struct file_lease *lease)
 {
 	struct homi_lease *mine = homi_lease_core(lease, owner);
-	struct homi_extent_obj *e = mine->extent;
 
 	lease->fl_break_time = 0;
 	lease->fl_downgrade_time = 0;
-	if (!test_and_set_bit(0, &e->recalled)) {
-		/* The lease goes before the object's last reference does. */
-		kref_get(&e->obj.ref);
-		queue_delayed_work(homi_recall_wq, &e->recall, 0);
-	}
+	homi_extent_wanted(mine->extent);
 	return false;
 }
 
@@ -185,6 +199,10 @@ int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 {
 	int ret;
 
+	if (homi_look_yield(inode)) {
+		*reason = homi_extent_rival(e);
+		return -EAGAIN;
+	}
 	/*
 	 * First: to write it is refused where there is any other, ours
 	 * included; to read where somebody has the file open for writing.
@@ -231,6 +249,8 @@ struct file *homi_extent_let_go(struct homi_extent_obj *e)
 
 	if (e->internal)
 		homi_extent_mind(e);
+	if (file && test_bit(0, &e->recalled))
+		homi_look_mind(file_inode(file));
 	homi_lease_drop(&e->layout);
 	homi_lease_drop(&e->deleg);
 	homi_lease_drop(&e->lease);
@@ -465,6 +485,7 @@ int homi_lease_prepare(struct homi_extent_obj *e, bool write)
 	e->deleg.extent = e;
 	e->layout.extent = e;
 	INIT_DELAYED_WORK(&e->recall, homi_extent_recall);
+	INIT_LIST_HEAD(&e->look);
 	if (!write)
 		return 0;
 	/* The end of it must not fail for want of memory. */
@@ -535,6 +556,7 @@ void homi_extent_end(struct homi_object *obj)
 		atomic_dec(&obj->ctx->recalled);
 	cancelled = cancel_delayed_work(&e->recall);
 	mutex_unlock(&e->lock);
+	homi_look_end(e);
 	if (!fenced) {
 		homi_extent_settle(e);
 		mutex_lock(&e->lock);
@@ -554,6 +576,7 @@ int homi_lease_init(void)
 		return -ENOMEM;
 	homi_recall_wq = alloc_workqueue("homi_recall", WQ_UNBOUND | WQ_MEM_RECLAIM,
 					 0);
+	homi_look_init();
 	if (homi_recall_wq && !homi_touch_init())
 		return 0;
 	if (homi_recall_wq)
@@ -564,6 +587,7 @@ int homi_lease_init(void)
 
 void homi_lease_exit(void)
 {
+	homi_look_exit();
 	/* A fence may leave a touch. */
 	destroy_workqueue(homi_recall_wq);
 	homi_touch_exit();

@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "harness.h"
@@ -386,6 +389,84 @@ TEST(without_extents)
 FS_TEST(nothing)
 {
 	stays_true(dir, act_none);
+}
+
+/* --- who answers, and has it again --- */
+
+/* As slow as can be: who has the processor has all of it. */
+static void on_processor(int priority)
+{
+	cpu_set_t first;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	ASSERT(!sched_setaffinity(0, sizeof(first), &first));
+	ASSERT(!setpriority(PRIO_PROCESS, 0, priority));
+}
+
+static void spin(void)
+{
+	on_processor(0);
+	for (;;)
+		;
+}
+
+static int act_chmod_slowly(const char *path)
+{
+	on_processor(19);
+	return chmod(path, 0640);
+}
+
+/* The answer, and the next EXTENT of the same file, as soon as that can be */
+static void have_again(struct held *h)
+{
+	struct table before = h->table;
+	int err;
+
+	ASSERT_EQ(0, extent_ack(&before, before.t->generation));
+	do {
+		err = table_resolve(&h->table, h->fd, h->file.fd, 0, 0);
+	} while (err == -EAGAIN);
+	ASSERT_EQ(0, err);
+	h->table.t = mmap(NULL, h->table.r.out_mmap_length, PROT_READ, MAP_SHARED, h->fd,
+			  h->table.r.out_mmap_offset);
+	ASSERT(h->table.t != MAP_FAILED);
+	ASSERT_EQ(0, table_close(&before));
+}
+
+/*
+ * Who waits for a delegation tells those that have one when he comes. One that is there before
+ * he has seen the last of these go is told too, and each time until he is through.
+ */
+FS_TEST_TIMEOUT(had_again, 120)
+{
+	unsigned int told = 0, i;
+	struct waiter waiter;
+	struct held h;
+	pid_t spinner;
+
+	hold(&h, dir, "again");
+	spinner = child_start(spin);
+	for (i = 0; i < times(20, 5); i++) {
+		waiter_start(&waiter, act_chmod_slowly, h.file.path);
+		wait_recalled(&h.table);
+		have_again(&h);
+		while (waiter_waits(&waiter, 20)) {
+			ASSERT(now_ms() - waiter.begin < 20000 * patience());
+			if (h.table.t->state != HOMI_EXTENT_RECALLED)
+				continue;
+			told++;
+			have_again(&h);
+		}
+		ASSERT_EQ(0, waiter_end(&waiter, 0, NULL));
+		/* He was done before he was seen to wait, or not. */
+		if (h.table.t->state == HOMI_EXTENT_RECALLED)
+			have_again(&h);
+	}
+	printf("# %u times told once more\n", told);
+	kill(spinner, SIGKILL);
+	ASSERT_EQ(128 + SIGKILL, child_status(spinner));
+	let_go(&h);
 }
 
 /* --- one's own descriptors --- */

@@ -51,15 +51,18 @@ static void homi_test_longer(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, homi_test_recall(0x12345678, now), 2ull * HZ);
 }
 
-/* Other leases that end meanwhile make it no longer. */
+/* Other leases that end meanwhile are each let alone for the first time, and count once. */
 static void homi_test_once(struct kunit *test)
 {
 	u64 now = HOMI_TEST_START;
 
 	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now), 2ull * HZ);
-	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 1), 2ull * HZ - 1);
-	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 2 * HZ - 1), 1ull);
-	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 2 * HZ), 4ull * HZ);
+	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 1), 2ull * HZ);
+	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 2 * HZ), 2ull * HZ);
+	now += 4 * HZ;
+	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now), 4ull * HZ);
+	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 1), 4ull * HZ - 1);
+	KUNIT_EXPECT_EQ(test, homi_test_recall(7, now + 4 * HZ), 8ull * HZ);
 }
 
 /* Whoever comes back from time to time, be it as late as may be, gets it some time. */
