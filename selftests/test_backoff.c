@@ -113,7 +113,7 @@ static void gets_through(const char *dir, int (*act)(const char *path))
 	unsigned int i;
 
 	begin_reads(dir);
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < times(5, 5); i++) {
 		before = atomic_load(&reads->good);
 		waiter_start(&waiter, act, file.path);
 		while (waiter_waits(&waiter, 20))

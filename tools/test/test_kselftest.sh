@@ -18,7 +18,7 @@ fi
 ns=$HOMI_RAW2
 # Other tests may have left something there.
 wipefs -q -a "$ns"
-tests="-t test_uapi -t homi:test_ctrl -t test_queue -t test_set -t test_scale"
+tests="-t test_uapi -t homi:test_ctrl -t test_queue -t test_io_stats -t test_scale"
 
 unpacked() {
 	make -s -C "$selftests" gen_tar TAR="$tmp/it.tar.gz" && tar -C "$tmp" -xzf "$tmp/it.tar.gz"
@@ -30,7 +30,7 @@ passes() {
 
 	run HOMI_TEST_NS="$ns" || { cat "$tmp/said"; return 1; }
 	grep -q "^# $ns on ${HOMI_DEV2##*/}: taken" "$tmp/said" || return 1
-	for name in uapi ctrl queue set; do
+	for name in uapi ctrl queue io_stats; do
 		grep -qx "ok [0-9] selftests: homi: test_$name" "$tmp/said" || { cat "$tmp/said"; return 1; }
 	done
 	grep -qx "# Totals: pass:4 fail:0 xfail:0 xpass:0 skip:1 error:0" "$tmp/said"
