@@ -151,7 +151,7 @@ struct homi_extent_obj {
 	bool fenced;
 	struct delayed_work recall;
 	struct list_head look;
-	unsigned long look_until;
+	u64 look_until;
 	struct homi_nvme_ns ns;
 	struct homi_extent_table *table;
 	size_t table_len;
@@ -246,8 +246,9 @@ void homi_recall_queue(struct delayed_work *work, unsigned long delay);
 /* extent_look.c */
 void homi_look_init(void);
 void homi_look_exit(void);
-void homi_look_mind(const struct inode *inode);
-int homi_look_yield(const struct inode *inode);
+void homi_look_mind(const struct inode *inode, bool marked);
+int homi_look_yield(const struct homi_extent_obj *e, const struct inode *inode);
+bool homi_look_waits(struct inode *inode);
 void homi_look_begin(struct homi_extent_obj *e, const struct inode *inode);
 void homi_look_end(struct homi_extent_obj *e);
 
@@ -270,7 +271,7 @@ struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 void homi_extent_drop(struct homi_extent_obj *e);
 void homi_extent_leave(struct homi_extent_obj *e);
 void homi_extent_stop(struct homi_extent_obj *e);
-void homi_extent_mind(struct homi_extent_obj *e);
+void homi_extent_mind(struct homi_extent_obj *e, bool marked);
 void homi_extent_drain(struct homi_extent_obj *e);
 
 #endif /* _HOMI_EXTENT_H */

@@ -20,13 +20,14 @@ void homi_extent_stop(struct homi_extent_obj *e)
 
 /**
  * homi_extent_mind - its leases go: is anybody to find none when he comes again?
- * @e: internal, still with its leases; its lock is held
+ * @e: still with its file; its lock is held
+ * @marked: somebody has the file open for writing, or waits for that, as most do: no
+ *	lease can be had then
  *
- * Not who has the file open for writing, or waits for that, as most do: no lease can
- * be had then. Of who was told to try again nothing is to be seen here any more, but
- * that somebody wanted it.
+ * Of who was told to try again nothing is to be seen here any more, but that somebody
+ * wanted it; so of what homi has for itself that is for longer.
  */
-void homi_extent_mind(struct homi_extent_obj *e)
+void homi_extent_mind(struct homi_extent_obj *e, bool marked)
 {
 	struct inode *inode;
 
@@ -34,7 +35,8 @@ void homi_extent_mind(struct homi_extent_obj *e)
 	if (!e->file || !test_bit(0, &e->recalled))
 		return;
 	inode = file_inode(e->file);
-	if (!inode_is_open_for_write(inode))
+	homi_look_mind(inode, marked);
+	if (e->internal && !marked)
 		homi_backoff_begin(inode);
 }
 

@@ -150,11 +150,22 @@ int homi_extent_check_open(const struct homi_extent_obj *e,
 	return -EAGAIN;
 }
 
+/* Who waits for the last holder's answer goes first. */
+static int homi_extent_yield(const struct homi_extent_obj *e,
+			     const struct inode *inode, u32 *reason)
+{
+	int ret = homi_look_yield(e, inode);
+
+	if (ret)
+		*reason = homi_extent_rival(e);
+	return ret;
+}
+
 /*
  * A delegation is refused also while the inode is locked, be it for a read: the
  * VFS does not wait for that lock, and does not tell this from a conflict.
  */
-static int homi_lease_take(struct homi_lease *mine, const struct inode *inode,
+static int homi_lease_take(struct homi_lease *mine, struct inode *inode,
 			   unsigned int flags, int type, u32 *reason)
 {
 	struct homi_extent_obj *e = mine->extent;
@@ -167,9 +178,16 @@ static int homi_lease_take(struct homi_lease *mine, const struct inode *inode,
 		 */
 		if (!e->write && homi_extent_check_open(e, inode, reason))
 			return -EAGAIN;
+		if (homi_extent_yield(e, inode, reason))
+			return -EAGAIN;
 		ret = homi_lease_try(mine, flags, type);
 		if (ret != -EAGAIN || test_bit(0, &e->recalled))
 			break;
+		/* Of somebody else's lease: he is to have it before us. */
+		if (homi_look_waits(inode)) {
+			homi_look_mind(inode, false);
+			break;
+		}
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		fsleep(1000);
@@ -199,10 +217,6 @@ int homi_extent_lease(struct homi_extent_obj *e, struct inode *inode,
 {
 	int ret;
 
-	if (homi_look_yield(inode)) {
-		*reason = homi_extent_rival(e);
-		return -EAGAIN;
-	}
 	/*
 	 * First: to write it is refused where there is any other, ours
 	 * included; to read where somebody has the file open for writing.
@@ -246,14 +260,14 @@ struct file *homi_extent_let_go(struct homi_extent_obj *e)
 {
 	const struct cred *cred = override_creds(homi_lease_cred);
 	struct file *file = e->file;
+	bool marked = file && inode_is_open_for_write(file_inode(file));
 
-	if (e->internal)
-		homi_extent_mind(e);
-	if (file && test_bit(0, &e->recalled))
-		homi_look_mind(file_inode(file));
+	/* For who takes one in between, and then for who came in between. */
+	homi_extent_mind(e, marked);
 	homi_lease_drop(&e->layout);
 	homi_lease_drop(&e->deleg);
 	homi_lease_drop(&e->lease);
+	homi_extent_mind(e, marked);
 	e->file = NULL;
 	revert_creds(cred);
 	return file;
@@ -505,12 +519,13 @@ void homi_lease_free(struct homi_extent_obj *e)
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 {
 	int mode = e->write ? O_RDWR : O_RDONLY;
-	struct file *mine = dentry_open(&file->f_path,
-					mode | O_LARGEFILE | O_NONBLOCK,
-					e->write ? current_cred() :
-						   homi_lease_cred);
-	int ret;
+	struct file *mine;
+	int ret = homi_extent_yield(e, file_inode(file), reason);
 
+	if (ret)
+		return ret;
+	mine = dentry_open(&file->f_path, mode | O_LARGEFILE | O_NONBLOCK,
+			   e->write ? current_cred() : homi_lease_cred);
 	if (mine == ERR_PTR(-EAGAIN)) {
 		*reason = HOMI_REASON_LEASE;
 		return -EAGAIN;

@@ -194,11 +194,11 @@ TEST(exported_doorbells_are_kept)
 }
 
 /* Somebody creates, registers, does I/O and destroys all the time while it goes. */
-static void be_busy(void)
+static void be_busy(atomic_uint *begun)
 {
 	int fd = homi_open_at(victim.dev);
 
-	for (;;) {
+	for (atomic_fetch_add(begun, 1);;) {
 		char *va = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 				0);
 		struct ring ring;
@@ -221,20 +221,26 @@ static void be_busy(void)
 TEST_TIMEOUT(under_load, 120)
 {
 	unsigned int rounds = soak() ? 8 : 3, i, k;
+	atomic_uint *begun = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pids[3];
 	int fd;
 
+	ASSERT(begun != MAP_FAILED);
 	victim_need(&victim);
 	fd = homi_open_at(victim.dev);
 	need_queues(fd, 1);
 	close(fd);
 	for (i = 0; i < rounds; i++) {
 		fflush(NULL);
+		atomic_store(begun, 0);
 		for (k = 0; k < ARRAY_SIZE(pids); k++) {
 			pids[k] = fork();
 			if (!pids[k])
-				be_busy();
+				be_busy(begun);
 		}
+		/* Who comes after it finds no node. */
+		while (atomic_load(begun) < ARRAY_SIZE(pids))
+			nap_ms(1);
 		nap_ms(50 + i * 31 % 100);
 		victim_unbind(&victim);
 		for (k = 0; k < ARRAY_SIZE(pids); k++)
