@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 
 #include "homi.h"
+#include "trace.h"
 
 #define HOMI_MINORS	256
 /* CC.MPS and CAP.MPSMIN count from 4 KiB. */
@@ -263,6 +264,7 @@ int homi_ctrl_lend_qid(struct homi_ctrl *ctrl, u64 *generation)
 	}
 	__set_bit(qid, ctrl->qids);
 	ctrl->lent++;
+	trace_homi_qid(ctrl, qid, true);
 	*generation = ctrl->generation;
 	ret = qid;
 out:
@@ -301,6 +303,7 @@ void homi_ctrl_return_qid(struct homi_ctrl *ctrl, unsigned int qid)
 	WARN_ON(!test_bit(qid, ctrl->qids));
 	__clear_bit(qid, ctrl->qids);
 	ctrl->lent--;
+	trace_homi_qid(ctrl, qid, false);
 	spin_unlock(&ctrl->lock);
 }
 
@@ -494,6 +497,7 @@ static int homi_ctrl_refresh(struct homi_ctrl *ctrl)
 		ctrl->granted = granted;
 		ctrl->reach = homi_ctrl_reach(ctrl);
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_LIVE);
+		trace_homi_reset(ctrl, HOMI_PHASE_LIVE, generation);
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
@@ -743,6 +747,7 @@ void homi_ctrl_dead(struct homi_ctrl *ctrl, u32 reason)
 	mutex_unlock(&ctrl->dma_lock);
 	spin_lock(&ctrl->lock);
 	WRITE_ONCE(ctrl->state, HOMI_CTRL_GONE);
+	trace_homi_reset(ctrl, HOMI_PHASE_DEAD, ctrl->generation);
 	WRITE_ONCE(ctrl->nvme.shut, true);
 	ctrl->reason = reason;
 	homi_ctrl_news(ctrl);
@@ -783,9 +788,6 @@ static int homi_ctrl_add_node(struct homi_ctrl *ctrl)
 {
 	int ret;
 
-	ret = dev_set_name(&ctrl->dev, "%s", dev_name(ctrl->nvme.class_dev));
-	if (ret)
-		return ret;
 	/* Whoever sees the node finds this too. */
 	homi_debugfs_add(ctrl);
 	cdev_init(&ctrl->cdev, &homi_fops);
@@ -809,6 +811,9 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	ctrl = homi_ctrl_alloc(pdev);
 	if (IS_ERR(ctrl))
 		return PTR_ERR(ctrl);
+	ret = dev_set_name(&ctrl->dev, "%s", dev_name(ctrl->nvme.class_dev));
+	if (ret)
+		goto err_put;
 	ret = -ENOMEM;
 	ctrl->bar = ioremap(ctrl->bar_phys, NVME_REG_DBS);
 	if (!ctrl->bar)

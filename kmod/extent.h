@@ -119,6 +119,7 @@ struct homi_lease {
  * @layout: what keeps XFS from moving blocks
  * @recalled: somebody breaks a lease; set once, under the VFS's spinlock
  * @warned: the holder was told
+ * @since: when it was; of an internal one, when it was recalled
  * @acked: the holder has answered
  * @ended: destroyed, or closed
  * @gone: the controller went: nothing is recalled any more
@@ -145,6 +146,7 @@ struct homi_extent_obj {
 	struct homi_lease layout;
 	unsigned long recalled;
 	bool warned;
+	ktime_t since;
 	bool acked;
 	bool ended;
 	bool gone;

@@ -13,7 +13,8 @@
  * blocks by a deduplication through a descriptor that is open for reading, which
  * breaks only that.
  * All are held on a private open file and owned by the object, so that nothing
- * that user space does with its own descriptor touches them.
+ * that user space does with its own descriptor touches them. Long because a recall,
+ * its answer and the fence have to be read together.
  */
 #include <linux/cred.h>
 #include <linux/delay.h>
@@ -25,6 +26,7 @@
 #include <linux/slab.h>
 
 #include "extent.h"
+#include "trace.h"
 
 /* Tries, a millisecond apart, to take a lease that is refused with EAGAIN */
 #define HOMI_LEASE_TRIES	20
@@ -294,6 +296,26 @@ static void homi_table_set_state(struct homi_extent_table *table, u32 state)
 	smp_store_release(&table->state, state);
 }
 
+/* Counted and traced; what is internal homi gives back by itself, as if it had answered. */
+static void homi_extent_note(struct homi_extent_obj *e, u32 state)
+{
+	struct homi_ctrl *ctrl = e->obj.ctx->ctrl;
+	u64 us = 0;
+
+	lockdep_assert_held(&e->lock);
+	if (state == HOMI_EXTENT_RECALLED) {
+		e->since = ktime_get();
+		atomic64_inc(&ctrl->recalls);
+	} else if (e->since) {
+		us = ktime_us_delta(ktime_get(), e->since);
+	}
+	if (state == HOMI_EXTENT_REVOKED && e->internal && e->since)
+		state = HOMI_EXTENT_ACKED;
+	if (state == HOMI_EXTENT_REVOKED)
+		atomic64_inc(&ctrl->revoked);
+	trace_homi_recall(ctrl, e->obj.id, state, us);
+}
+
 /**
  * homi_extent_set_state - tell all who look at it
  * @e: its lock is held
@@ -307,6 +329,7 @@ void homi_extent_set_state(struct homi_extent_obj *e, u32 state)
 	if (!e->table || e->table->state == state)
 		return;
 	homi_table_set_state(e->table, state);
+	homi_extent_note(e, state);
 	spin_lock(&ctrl->lock);
 	homi_event_signal(ctrl, e->obj.event);
 	if (e->set) {
@@ -359,6 +382,8 @@ static void homi_extent_recall(struct work_struct *work)
 		file = homi_extent_let_go(e);
 	} else if (e->internal) {
 		drain = !e->ended;
+		if (drain && e->table->state == HOMI_EXTENT_VALID)
+			homi_extent_note(e, HOMI_EXTENT_RECALLED);
 	} else if (!e->ended && !e->warned) {
 		e->warned = true;
 		atomic_inc(&e->obj.ctx->recalled);
@@ -468,6 +493,7 @@ int homi_extent_ack(struct homi_extent_obj *e, u64 generation)
 		e->acked = true;
 		/* Before anybody can change what it says */
 		homi_table_set_state(e->table, HOMI_EXTENT_ACKED);
+		homi_extent_note(e, HOMI_EXTENT_ACKED);
 		atomic_dec(&ctx->recalled);
 		if (!e->write)
 			file = homi_extent_let_go(e);

@@ -176,6 +176,11 @@ struct homi_io_counts {
  * @imports: dma-bufs that the function is attached to, struct homi_import.entry
  * @exports: dma-bufs of its doorbells, struct homi_export.entry
  * @past: what open files did that are closed
+ * @opened: how many there ever were
+ * @recalls: EXTENTs that somebody else wanted the blocks of, ever; those that homi has
+ *	for itself too
+ * @revoked: EXTENTs that were taken from their holders, ever
+ * @refused: commands that ended as homi_refused() says, ever
  * @exports_mapped: mappings that importers have of these
  * @wait: woken when a queue becomes dead, the state changes, an import ends,
  *	the last mapping of an export, or the last I/O of what was closed to it
@@ -240,6 +245,10 @@ struct homi_ctrl {
 	struct list_head exports;
 	atomic_t exports_mapped;
 	struct homi_io_counts past;
+	u64 opened;
+	atomic64_t recalls;
+	atomic64_t revoked;
+	atomic64_t refused;
 	wait_queue_head_t wait;
 	struct {
 		u8 opcode;
@@ -266,6 +275,14 @@ static inline bool homi_budget_is_set(const struct homi_ctrl *ctrl)
 	return READ_ONCE(ctrl->limits.budget);
 }
 
+/*
+ * As stock calls it, "nvme0", also when that has forgotten it; a mock has no name.
+ */
+static inline const char *homi_ctrl_name(const struct homi_ctrl *ctrl)
+{
+	return dev_name(&ctrl->dev) ?: "";
+}
+
 struct homi_io;
 
 /**
@@ -273,6 +290,8 @@ struct homi_io;
  * @ref: held by the file and by each object
  * @ctrl: the controller; holds a reference
  * @entry: in ctrl->ctxs; guarded by ctrl->lock
+ * @nr: of all that the controller ever had, from 1; constant
+ * @closed: it is: what is left of it waits for something. To be shown only.
  * @objects: id to struct homi_object, published or not yet
  * @near: some of these, by the last bits of their ids; guarded by @objects' lock
  * @spares: struct homi_io, for the next READs and WRITEs; likewise
@@ -305,6 +324,8 @@ struct homi_ctx {
 	struct kref ref;
 	struct homi_ctrl *ctrl;
 	struct list_head entry;
+	u64 nr;
+	bool closed;
 	struct xarray objects;
 	struct homi_object *near[16];
 	struct homi_io *spares;
@@ -638,5 +659,6 @@ int homi_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
 /* main.c */
 extern const struct file_operations homi_fops;
 int homi_call_user(struct homi_ctx *ctx, unsigned int nr, void __user *uptr);
+void homi_refused(struct homi_ctrl *ctrl, unsigned int nr, int error, u32 reason);
 
 #endif /* _HOMI_H */

@@ -49,12 +49,14 @@ static int homi_cmd_destroy(struct homi_call *call)
  * @size: of its structure in this kernel
  * @min_size: of its first version; never changes
  * @silent: has no answer: once it acted it can't fail any more
+ * @reason: where in it a refusal has its enum homi_reason, or 0
  * @fn: validates, acts, answers in the structure
  */
 struct homi_cmd_row {
 	u32 size;
 	u32 min_size;
 	bool silent;
+	u32 reason;
 	int (*fn)(struct homi_call *call);
 };
 
@@ -74,6 +76,7 @@ static const struct homi_cmd_row homi_cmds[] = {
 	[HOMI_CMD_MEM_REGISTER - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, mem_register),
 		.min_size = offsetofend(union homi_cmd, mem_register.out_segments),
+		.reason = offsetof(union homi_cmd, mem_register.out_reason),
 		.fn = homi_cmd_mem_register,
 	},
 	[HOMI_CMD_MEM_SEGMENTS - HOMI_CMD_BASE] = {
@@ -105,6 +108,7 @@ static const struct homi_cmd_row homi_cmds[] = {
 	[HOMI_CMD_EXTENT_RESOLVE - HOMI_CMD_BASE] = {
 		.size = sizeof_field(union homi_cmd, extent_resolve),
 		.min_size = offsetofend(union homi_cmd, extent_resolve.out_reason),
+		.reason = offsetof(union homi_cmd, extent_resolve.out_reason),
 		.fn = homi_cmd_extent_resolve,
 	},
 	[HOMI_CMD_EXTENT_ACK - HOMI_CMD_BASE] = {
@@ -144,6 +148,7 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.size = sizeof_field(union homi_cmd, file_register),
 		.min_size = offsetofend(union homi_cmd,
 					file_register.out_reason),
+		.reason = offsetof(union homi_cmd, file_register.out_reason),
 		.fn = homi_cmd_file_register,
 	},
 	[HOMI_CMD_IO_STATS - HOMI_CMD_BASE] = {
@@ -163,6 +168,39 @@ static const struct homi_cmd_row homi_cmds[] = {
 		.fn = homi_cmd_resolve_set,
 	},
 };
+
+/**
+ * homi_refused - a command ends by what is not possible here, or not allowed
+ * @ctrl: the controller
+ * @nr: of the command, as ioctl() takes it
+ * @error: negative errno: EPERM, EOPNOTSUPP, EDQUOT, ENOSPC, or EAGAIN with a
+ *	reason; of READ and WRITE EOPNOTSUPP, what else they end by is the I/O's
+ * @reason: enum homi_reason, or 0
+ */
+void homi_refused(struct homi_ctrl *ctrl, unsigned int nr, int error, u32 reason)
+{
+	atomic64_inc(&ctrl->refused);
+	trace_homi_refuse(ctrl, _IOC_NR(nr), error, reason);
+}
+
+/* Handlers that have a reason clear it before they refuse anything. */
+static void homi_call_look(struct homi_call *call, unsigned int nr,
+			   const struct homi_cmd_row *row, int ret)
+{
+	u32 reason = row->reason ? *(u32 *)(call->cmd + row->reason) : 0;
+
+	switch (ret) {
+	case -EAGAIN:
+		if (!reason)
+			break;
+		fallthrough;
+	case -EPERM:
+	case -EOPNOTSUPP:
+	case -EDQUOT:
+	case -ENOSPC:
+		homi_refused(call->ctx->ctrl, nr, ret, reason);
+	}
+}
 
 /* Errors with which a command still answers: a needed count, or a reason. */
 static bool homi_answers(int ret)
@@ -235,6 +273,8 @@ int homi_call_user(struct homi_ctx *ctx, unsigned int nr, void __user *uptr)
 		return ret;
 	call.cmd = &cmd;
 	ret = row->fn(&call);
+	if (ret < 0)
+		homi_call_look(&call, nr, row, ret);
 	if (row->silent)
 		return ret;
 	/* The size that user space knows, whatever it wrote there since. */

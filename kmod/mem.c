@@ -9,6 +9,7 @@
 #include <linux/uaccess.h>
 
 #include "mem.h"
+#include "trace.h"
 
 /**
  * homi_mem_init - what a MEM of either kind is by its registration
@@ -140,6 +141,16 @@ void homi_mem_stop(struct homi_mem *mem)
 }
 
 /**
+ * homi_mem_end - a MEM is its owner's no longer
+ * @mem: of either kind, of which somebody may have been told
+ */
+void homi_mem_end(struct homi_mem *mem)
+{
+	if (mem->registered)
+		trace_homi_mem(mem, HOMI_MEM_STEP_RELEASE);
+}
+
+/**
  * homi_mem_segment - the segment with a byte of a MEM
  * @mem: has been mapped
  * @offset: of the byte, below its length
@@ -223,6 +234,8 @@ int homi_cmd_mem_register(struct homi_call *call)
 	cmd->out_mem_id = mem->obj.id;
 	cmd->out_segments = mem->nr_segments;
 	cmd->out_placement = mem->where.placement;
+	mem->registered = true;
+	trace_homi_mem(mem, HOMI_MEM_STEP_REGISTER);
 	call->created = &mem->obj;
 	return 0;
 }

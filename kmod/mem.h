@@ -42,6 +42,7 @@ struct homi_mem_where {
  * @revoked: the exporter wants it back; set once
  * @zero_by: how the CPU maps it for zeroes, if it is another device's; see
  *	mem_zero.c
+ * @registered: somebody was told of it; to be traced
  * @inflight: commands by extents on its addresses; closed when these are given back
  */
 struct homi_mem {
@@ -56,6 +57,7 @@ struct homi_mem {
 	bool mapped;
 	bool revoked;
 	u32 zero_by;
+	bool registered;
 	struct homi_inflight inflight;
 };
 
@@ -83,6 +85,7 @@ int homi_mem_find(struct homi_mem *mem, u64 offset, u64 len, u64 *dma);
 int homi_mem_enter(struct homi_mem *mem);
 void homi_mem_leave(struct homi_mem *mem);
 void homi_mem_stop(struct homi_mem *mem);
+void homi_mem_end(struct homi_mem *mem);
 
 /* mem_user.c */
 struct homi_mem *homi_mem_user(struct homi_ctx *ctx,

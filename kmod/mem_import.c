@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 
 #include "mem.h"
+#include "trace.h"
 
 HOMI_IMPORT_NS(DMA_BUF);
 
@@ -299,6 +300,7 @@ static void homi_import_notice(struct dma_buf_attachment *attach)
 	WRITE_ONCE(import->mem.revoked, true);
 	if (!import->live)
 		return;
+	trace_homi_mem(&import->mem, HOMI_MEM_STEP_REVOKE);
 	/* A few bytes, which the page allocator does not fail to give. */
 	while (dma_resv_reserve_fences(resv, HOMI_IMPORT_SLOTS))
 		cond_resched();
@@ -471,6 +473,7 @@ static void homi_import_revoke_object(struct homi_object *obj)
 {
 	struct homi_import *import = to_import(obj);
 
+	homi_mem_end(&import->mem);
 	homi_import_end(import);
 	homi_quota_uncharge(obj->ctx, HOMI_QUOTA_PAGES,
 			    import->dmabuf->size >> PAGE_SHIFT);

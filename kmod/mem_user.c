@@ -358,6 +358,7 @@ static void homi_mem_user_drop(struct homi_mem_user *user)
  */
 static void homi_mem_user_revoke(struct homi_object *obj)
 {
+	homi_mem_end(to_mem(obj));
 	homi_mem_user_drop(to_user(obj));
 }
 

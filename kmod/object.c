@@ -329,6 +329,7 @@ struct homi_ctx *homi_ctx_alloc(struct homi_ctrl *ctrl)
 	ctx->pid = get_task_pid(current, PIDTYPE_TGID);
 	ctx->ctrl = homi_ctrl_get(ctrl);
 	spin_lock(&ctrl->lock);
+	ctx->nr = ++ctrl->opened;
 	list_add_tail(&ctx->entry, &ctrl->ctxs);
 	spin_unlock(&ctrl->lock);
 	return ctx;
@@ -434,6 +435,7 @@ static void homi_ctx_teardown(struct work_struct *work)
  */
 void homi_ctx_close(struct homi_ctx *ctx)
 {
+	WRITE_ONCE(ctx->closed, true);
 	homi_rw_spares_free(ctx);
 	homi_extents_watch_end(ctx);
 	homi_ctx_end_objects(ctx, true);

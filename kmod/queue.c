@@ -86,7 +86,7 @@ static bool homi_queue_move(struct homi_queue *q, u32 state)
 	lockdep_assert_held(&q->obj.ctx->ctrl->lock);
 	if (!(homi_queue_moves[q->state] & BIT(state)))
 		return false;
-	trace_homi_queue_state(q->qid, q->state, state);
+	trace_homi_queue_state(q->obj.ctx->ctrl, q->qid, q->state, state);
 	news = q->state == HOMI_QUEUE_LIVE || state == HOMI_QUEUE_GONE;
 	/* Page faults and QUEUE_INFO read it without the lock. */
 	WRITE_ONCE(q->state, state);

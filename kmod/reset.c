@@ -7,6 +7,7 @@
 #include <linux/module.h>
 
 #include "homi.h"
+#include "trace.h"
 
 /* Before stock is asked once more for what it was too busy for */
 #define HOMI_SCAN_AGAIN_MS	5000
@@ -33,6 +34,7 @@ static void homi_reset_begin(struct homi_ctrl *ctrl)
 		WRITE_ONCE(ctrl->state, HOMI_CTRL_RESETTING);
 		WRITE_ONCE(ctrl->nvme.shut, true);
 		ctrl->generation++;
+		trace_homi_reset(ctrl, HOMI_PHASE_QUIESCE, ctrl->generation);
 		homi_ctrl_news(ctrl);
 	}
 	spin_unlock(&ctrl->lock);
@@ -70,6 +72,7 @@ static void homi_reset_reenabled(void *nvme_ctrl)
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
 	ctrl->enabled_generation = generation;
+	trace_homi_reset(ctrl, HOMI_PHASE_REENABLED, generation);
 	spin_unlock(&ctrl->lock);
 	homi_queues_disabled(ctrl, generation);
 	homi_ctrl_put(ctrl);

@@ -128,7 +128,8 @@ static long homi_io_result(struct homi_io *io)
 	long ret = io->done ? io->done : io->ret;
 
 	homi_rw_count(io->named.mem->obj.ctx, HOMI_BY_FS, io->write, ret);
-	trace_homi_rw_complete(io, io->write, io->offset, io->length, ret);
+	trace_homi_rw_complete(&io->named, io, HOMI_BY_FS, io->write, io->offset,
+			       io->length, ret);
 	if (ret > 0 && io->write)
 		fsnotify_modify(io->kiocb.ki_filp);
 	else if (ret > 0)
@@ -272,7 +273,8 @@ static int homi_io_run(struct homi_io *io)
 {
 	long ret;
 
-	trace_homi_rw_submit(io, io->write, io->offset, io->length, 0);
+	trace_homi_rw_submit(&io->named, io, HOMI_BY_FS, io->write, io->offset,
+			     io->length, 0);
 	ret = homi_io_attempt(io);
 	if (ret == -EIOCBQUEUED) {
 		homi_io_put(io);
@@ -288,7 +290,8 @@ static int homi_io_run(struct homi_io *io)
 		return -EIOCBQUEUED;
 	}
 	/* io_uring asks again where one may wait. */
-	trace_homi_rw_complete(io, io->write, io->offset, io->length, -EAGAIN);
+	trace_homi_rw_complete(&io->named, io, HOMI_BY_FS, io->write, io->offset,
+			       io->length, -EAGAIN);
 	homi_io_free(io);
 	return -EAGAIN;
 }

@@ -212,7 +212,8 @@ static long homi_direct_result(struct homi_direct *d)
 	if (!ret && d->error)
 		ret = d->error;
 	homi_rw_count(d->named.mem->obj.ctx, HOMI_BY_EXTENTS, d->write, ret);
-	trace_homi_rw_complete(d, d->write, d->offset, d->length, ret);
+	trace_homi_rw_complete(&d->named, d, HOMI_BY_EXTENTS, d->write, d->offset,
+			       d->length, ret);
 	if (ret > 0 && d->write) {
 		fsnotify_modify(d->named.of);
 	} else if (ret > 0) {
@@ -673,13 +674,15 @@ static int homi_direct_run(struct homi_direct *d, bool may_wait)
 
 	if (!may_wait && !homi_direct_is_short(d))
 		return -EAGAIN;
-	trace_homi_rw_submit(d, d->write, d->offset, d->length, 0);
+	trace_homi_rw_submit(&d->named, d, HOMI_BY_EXTENTS, d->write, d->offset,
+			     d->length, 0);
 	for (offset = 0; offset < d->blocks; offset += ret) {
 		ret = offset ? homi_direct_may_go_on(d) : 0;
 		if (!ret)
 			ret = homi_direct_piece(d, offset, may_wait);
 		if (ret == -EAGAIN && !may_wait) {
-			trace_homi_rw_complete(d, d->write, d->offset, d->length,
+			trace_homi_rw_complete(&d->named, d, HOMI_BY_EXTENTS,
+					       d->write, d->offset, d->length,
 					       ret);
 			return ret;
 		}

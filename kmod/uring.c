@@ -7,6 +7,15 @@
 /* The bits of sqe->uring_cmd_flags that a caller may set */
 #define HOMI_URING_USER_FLAGS	0xffffff
 
+/* Commands of the table were looked at there. */
+static void homi_uring_refused(struct io_uring_cmd *cmd, int ret)
+{
+	struct homi_ctx *ctx = cmd->file->private_data;
+
+	if (cmd->cmd_op == HOMI_READ || cmd->cmd_op == HOMI_WRITE)
+		homi_refused(ctx->ctrl, cmd->cmd_op, ret, HOMI_REASON_NONE);
+}
+
 /*
  * EAGAIN in the submitter has io_uring ask again in a worker; there it is the answer
  * of the command, and no reason to ask once more. What is positive is not handed on
@@ -21,6 +30,8 @@ static int homi_uring_answer(struct io_uring_cmd *cmd, int ret,
 		cmd->flags |= HOMI_URING_AGAIN;
 		return ret;
 	}
+	if (ret == -EOPNOTSUPP)
+		homi_uring_refused(cmd, ret);
 	homi_uring_done(cmd, homi_no_restart(ret), issue_flags);
 	return -EIOCBQUEUED;
 }
