@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 
 #include "homi.h"
+#include "show.h"
 #include "trace.h"
 
 #define HOMI_MINORS	256
@@ -652,6 +653,7 @@ static void homi_ctrl_setup(struct homi_ctrl *ctrl)
 
 static const struct attribute_group *homi_ctrl_groups[] = {
 	&homi_quota_group,
+	&homi_stats_group,
 	NULL
 };
 
@@ -859,7 +861,7 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	if (homi_ctrl_asks_again(asked))
 		homi_ctrl_went_live(ctrl);
 	pci_info(pdev, "homi: %s: %u queue pairs granted, the kernel may take %u\n",
-		 dev_name(ctrl->nvme.class_dev), ctrl->granted,
+		 homi_ctrl_name(ctrl), ctrl->granted,
 		 min(ctrl->kernel_queues, ctrl->granted));
 	return 0;
 

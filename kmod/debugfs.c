@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * In debugfs: homi/nvmeN/state and homi/nvmeN/queues to look at, and
+ * In debugfs: homi/nvmeN/state, files, queues and dmabufs to look at, and
  * homi/nvmeN/fault and homi/quiesce_ms, by which tests make queue creation and
  * deletion go wrong and resets slow.
  */
@@ -11,6 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "homi.h"
+#include "show.h"
 
 static struct dentry *homi_debugfs_root;
 
@@ -56,6 +57,60 @@ static int homi_state_show(struct seq_file *m, void *unused)
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(homi_state);
+
+static const char *homi_file_state(struct homi_ctx *ctx)
+{
+	if (!READ_ONCE(ctx->closed))
+		return "open";
+	return atomic_read(&ctx->dma_users) ? "parked" : "closed";
+}
+
+static void homi_file_show(struct seq_file *m, struct homi_ctx *ctx)
+{
+	int by;
+
+	seq_printf(m, "%llu %d %u %s %d", ctx->nr, pid_nr(ctx->pid),
+		   from_kuid(&init_user_ns, homi_user_uid(ctx->user)),
+		   homi_file_state(ctx), atomic_read(&ctx->dma_users));
+	for (by = 0; by < HOMI_WAYS; by++)
+		seq_printf(m, " %lld %lld %lld %lld %lld",
+			   atomic64_read(&ctx->io.by[by].ios[0]),
+			   atomic64_read(&ctx->io.by[by].bytes[0]),
+			   atomic64_read(&ctx->io.by[by].ios[1]),
+			   atomic64_read(&ctx->io.by[by].bytes[1]),
+			   atomic64_read(&ctx->io.by[by].errors));
+	homi_ctx_show_queues(ctx, m);
+	seq_putc(m, '\n');
+}
+
+/*
+ * Open files, and those that are closed and not gone: "parked" is one of which the
+ * controller has not let go, and what "closed" waits for is a mapping or a dma-buf.
+ */
+static int homi_files_show(struct seq_file *m, void *unused)
+{
+	struct homi_ctrl *ctrl = m->private;
+	struct homi_ctx *ctx;
+
+	seq_puts(m, "file pid uid state dma_users");
+	seq_puts(m, " fs_reads fs_read_bytes fs_writes fs_write_bytes fs_errors");
+	seq_puts(m, " extents_reads extents_read_bytes extents_writes");
+	seq_puts(m, " extents_write_bytes extents_errors queues quarantined\n");
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(ctx, &ctrl->ctxs, entry)
+		homi_file_show(m, ctx);
+	spin_unlock(&ctrl->lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(homi_files);
+
+static int homi_dmabufs_show(struct seq_file *m, void *unused)
+{
+	homi_imports_show(m->private, m);
+	homi_exports_show(m->private, m);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(homi_dmabufs);
 
 static int homi_queues_list_show(struct seq_file *m, void *unused)
 {
@@ -166,6 +221,10 @@ void homi_debugfs_add(struct homi_ctrl *ctrl)
 					   homi_debugfs_root);
 	debugfs_create_file("state", 0400, ctrl->debugfs, ctrl,
 			    &homi_state_fops);
+	debugfs_create_file("files", 0400, ctrl->debugfs, ctrl,
+			    &homi_files_fops);
+	debugfs_create_file("dmabufs", 0400, ctrl->debugfs, ctrl,
+			    &homi_dmabufs_fops);
 	debugfs_create_file("queues", 0400, ctrl->debugfs, ctrl,
 			    &homi_queues_list_fops);
 	debugfs_create_file("fault", 0600, ctrl->debugfs, ctrl,

@@ -10,9 +10,11 @@
 #include <linux/dma-resv.h>
 #include <linux/file.h>
 #include <linux/iommu.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "mem.h"
+#include "show.h"
 
 /* Several may have one page mapped, and the CPU's view of it is its own affair. */
 #define HOMI_EXPORT_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
@@ -456,4 +458,37 @@ void homi_exports_revoke(struct homi_ctrl *ctrl)
 				msecs_to_jiffies(READ_ONCE(homi_delete_ms))))
 		pci_warn(ctrl->nvme.pdev,
 			 "homi: an importer has not let go of doorbells\n");
+}
+
+static const char *homi_export_part(const struct homi_export *export)
+{
+	switch (export->region) {
+	case HOMI_REGION_SHADOW:
+		return "shadow";
+	case HOMI_REGION_EVENT:
+		return "event";
+	default:
+		return "registers";
+	}
+}
+
+/**
+ * homi_exports_show - for debugfs: dma-bufs of doorbells that somebody has
+ * @ctrl: the controller
+ * @m: gets a line for each, and how often all of these are mapped
+ *
+ * As long as there is one the id of its queue is lent to nobody else.
+ */
+void homi_exports_show(struct homi_ctrl *ctrl, struct seq_file *m)
+{
+	struct homi_export *export;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(export, &ctrl->exports, entry)
+		seq_printf(m, "export file=%llu qid=%u part=%s%s\n",
+			   export->queue->ctx->nr, homi_queue_qid(export->queue),
+			   homi_export_part(export),
+			   READ_ONCE(export->revoked) ? " revoked" : "");
+	spin_unlock(&ctrl->lock);
+	seq_printf(m, "exports_mapped %d\n", atomic_read(&ctrl->exports_mapped));
 }

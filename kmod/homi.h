@@ -539,7 +539,6 @@ void homi_ctx_revoke_end(struct homi_ctx *ctx);
 u32 homi_ctx_take_queues(struct homi_ctx *ctx);
 u32 homi_queues_taken_busy(struct homi_ctrl *ctrl);
 void homi_ctx_count_queues(struct homi_ctx *ctx, struct homi_holder *holder);
-void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m);
 
 /* wait.c */
 int homi_cmd_queue_arm(struct homi_call *call);

@@ -11,9 +11,11 @@
 #include <linux/iommu.h>
 #include <linux/llist.h>
 #include <linux/module.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 
 #include "mem.h"
+#include "show.h"
 #include "trace.h"
 
 HOMI_IMPORT_NS(DMA_BUF);
@@ -631,6 +633,28 @@ void homi_imports_release(struct homi_ctrl *ctrl)
 		homi_object_put(&import->mem.obj);
 	}
 	wait_event(ctrl->wait, list_empty_careful(&ctrl->imports));
+}
+
+/**
+ * homi_imports_show - for debugfs: dma-bufs that the function is attached to
+ * @ctrl: the controller
+ * @m: gets a line for each
+ *
+ * Its state as it is for who has no lock of the exporter's: "revoked" is one that the
+ * exporter wants back, and that is not unmapped yet.
+ */
+void homi_imports_show(struct homi_ctrl *ctrl, struct seq_file *m)
+{
+	struct homi_import *import;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(import, &ctrl->imports, entry)
+		seq_printf(m, "import file=%llu id=%u bytes=%llu exporter=%s %s\n",
+			   import->mem.obj.ctx->nr, import->mem.obj.id,
+			   import->mem.length, import->dmabuf->exp_name,
+			   READ_ONCE(import->mem.revoked) ? "revoked" :
+			   READ_ONCE(import->mem.mapped) ? "mapped" : "attached");
+	spin_unlock(&ctrl->lock);
 }
 
 int homi_import_init(void)

@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "homi.h"
+#include "show.h"
 #include "trace.h"
 #include "wait.h"
 
@@ -1019,17 +1020,76 @@ bool homi_queues_any_lost(struct homi_ctx *ctx)
 	return false;
 }
 
+/*
+ * Destroyed, or its open file closed, and its id is not free: a mapping of it, or a
+ * dma-buf of its doorbells, is left, or the controller has not let go of it.
+ */
+static bool homi_queue_is_held_back(struct homi_queue *q)
+{
+	return READ_ONCE(q->obj.dead) && q->qid;
+}
+
+static const char *homi_queue_hold(struct homi_queue *q)
+{
+	if (!homi_queue_is_held_back(q))
+		return "-";
+	return q->hw == HOMI_HW_CREATED ? "parked" : "quarantined";
+}
+
+/* For debugfs */
 void homi_queues_show(struct homi_ctrl *ctrl, struct seq_file *m)
 {
 	struct homi_queue *q;
 
-	seq_puts(m, "qid depth state at_controller generation pid\n");
+	seq_puts(m, "qid depth state at_controller generation pid file hold\n");
 	spin_lock(&ctrl->lock);
 	list_for_each_entry(q, &ctrl->queues, entry)
-		seq_printf(m, "%u %u %u %d %llu %d\n", q->qid, q->depth,
+		seq_printf(m, "%u %u %u %d %llu %d %llu %s\n", q->qid, q->depth,
 			   q->state, q->hw == HOMI_HW_CREATED, q->generation,
-			   pid_nr(q->obj.ctx->pid));
+			   pid_nr(q->obj.ctx->pid), q->obj.ctx->nr,
+			   homi_queue_hold(q));
 	spin_unlock(&ctrl->lock);
+}
+
+/**
+ * homi_queues_held_back - queue ids of queues that nobody has any more
+ * @ctrl: the controller
+ */
+u32 homi_queues_held_back(struct homi_ctrl *ctrl)
+{
+	struct homi_queue *q;
+	u32 held = 0;
+
+	spin_lock(&ctrl->lock);
+	list_for_each_entry(q, &ctrl->queues, entry)
+		held += homi_queue_is_held_back(q);
+	spin_unlock(&ctrl->lock);
+	return held;
+}
+
+/**
+ * homi_ctx_show_queues - for debugfs: how many queues, and which ids are held back
+ * @ctx: the open file; ctrl->lock is held
+ * @m: gets " QUEUES ID,ID", or " QUEUES -"
+ */
+void homi_ctx_show_queues(struct homi_ctx *ctx, struct seq_file *m)
+{
+	unsigned int queues = 0;
+	struct homi_queue *q;
+	char before = ' ';
+
+	lockdep_assert_held(&ctx->ctrl->lock);
+	list_for_each_entry(q, &ctx->ctrl->queues, entry)
+		queues += q->obj.ctx == ctx && !READ_ONCE(q->obj.dead);
+	seq_printf(m, " %u", queues);
+	list_for_each_entry(q, &ctx->ctrl->queues, entry) {
+		if (q->obj.ctx != ctx || !homi_queue_is_held_back(q))
+			continue;
+		seq_printf(m, "%c%u", before, q->qid);
+		before = ',';
+	}
+	if (before == ' ')
+		seq_puts(m, " -");
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)

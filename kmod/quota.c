@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 
 #include "homi.h"
+#include "show.h"
 
 /* --- limits --- */
 
@@ -280,6 +281,11 @@ void homi_quota_uncharge(struct homi_ctx *ctx, enum homi_quota kind, u64 n)
 	ctx->user->used[kind] -= n;
 	ctx->ctrl->used[kind] -= n;
 	spin_unlock(&ctx->ctrl->lock);
+}
+
+kuid_t homi_user_uid(const struct homi_user *user)
+{
+	return user->uid;
 }
 
 /* For debugfs */

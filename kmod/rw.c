@@ -11,6 +11,7 @@
 
 #include "mem.h"
 #include "rw.h"
+#include "show.h"
 #include "trace.h"
 
 /**
@@ -562,7 +563,12 @@ void homi_io_counts_add(struct homi_io_counts *sum,
 	}
 }
 
-static void homi_io_counts_all(struct homi_ctrl *ctrl, struct homi_io_counts *sum)
+/**
+ * homi_io_counts_all - of all open files, those that are closed too
+ * @ctrl: the controller
+ * @sum: zeroed; out
+ */
+void homi_io_counts_all(struct homi_ctrl *ctrl, struct homi_io_counts *sum)
 {
 	struct homi_ctx *ctx;
 

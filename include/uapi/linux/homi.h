@@ -1229,7 +1229,8 @@ enum {
  * @out_extents_written_bytes: bytes of these
  *
  * Not of what raw queues do, of which the kernel sees nothing, nor of what was
- * refused before a file system was asked. Needs no privilege.
+ * refused before a file system was asked. Those of the controller are in sysfs too,
+ * /sys/class/homi/nvmeN/stats. Needs no privilege.
  */
 struct homi_io_stats {
 	__u32 size;
