@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "imported.h"
+#include "witness.h"
 
 #define DELETE_MS	300
 
@@ -31,10 +32,20 @@ static bool queues_are_lent(void)
 	return lent;
 }
 
+/* Its exporter waits for it, and it is not unmapped yet. */
+static void see_it_wait(void)
+{
+	uint64_t end = now_ms() + 20000;
+
+	while (!debugfs_shows("dmabufs", "import file=", " revoked\n"))
+		ASSERT(now_ms() < end);
+}
+
 static void check_take(uint32_t flags, uint32_t take, const char *fault)
 {
 	bool hangs = fault && strstr(fault, "hang");
 	struct exporter_take answer;
+	pid_t witness = -1;
 	pthread_t thread;
 	char path[128];
 	int event;
@@ -58,10 +69,15 @@ static void check_take(uint32_t flags, uint32_t take, const char *fault)
 		snprintf(path, sizeof(path), FAULT, ctrl_name());
 		ASSERT(sysfs_write(path, fault));
 	}
+	ASSERT(debugfs_shows("dmabufs", "import file=", " mapped\n"));
+	if (hangs)
+		witness = child_start(see_it_wait);
 	answer = exporter_take(im.dmabuf, take, 30000);
 	ASSERT(answer.out_waited_ms != UINT32_MAX);
 	ASSERT_EQ(0, answer.out_left);
 	ASSERT_EQ(1, event_wait(event, 1000));
+	if (witness > 0)
+		ASSERT_EQ(0, child_status(witness));
 	if (hangs) {
 		/* The fence is there, and not signalled as long as a queue may be. */
 		ASSERT_EQ(1, answer.out_pending);

@@ -135,6 +135,22 @@ void need_debugfs(void)
 		SKIP("there is no %s", path);
 }
 
+bool debugfs_shows(const char *file, const char *first, const char *second)
+{
+	char path[128], line[512];
+	bool found = false;
+	FILE *f;
+
+	need_debugfs();
+	snprintf(path, sizeof(path), "/sys/kernel/debug/homi/%s/%s", ctrl_name(), file);
+	f = fopen(path, "r");
+	ASSERT(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, first) && strstr(line, second);
+	fclose(f);
+	return found;
+}
+
 /* What debugfs shows beyond a controller that nobody uses: false for nothing. */
 static bool show_left(const char *ctrl, char *text, size_t size)
 {

@@ -34,6 +34,8 @@ bool node_of(const char *pci, char *path, size_t size);
 bool holds_file(pid_t pid);
 /* Skips the test without debugfs. */
 void need_debugfs(void);
+/* Has a file of the controller's there ("queues" say) a line with both? */
+bool debugfs_shows(const char *file, const char *first, const char *second);
 /* No queue is lent, no file is open or parked; waits for it. */
 void wait_nothing_left(const char *ctrl);
 

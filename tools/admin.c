@@ -76,15 +76,6 @@ int cmd_reserve(const struct options *opt)
 
 /* --- revoke --- */
 
-static void command_name(uint32_t pid, char *buf, size_t len)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	if (!pid || !read_line(path, buf, len))
-		snprintf(buf, len, "?");
-}
-
 static void holders_text(const struct homi_holder *holders, const struct homi_holders *answer)
 {
 	char name[32];

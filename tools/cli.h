@@ -28,6 +28,8 @@ struct options {
 	bool json;
 	bool dry_run;
 	uint32_t recalls;	/* -c, or 0 */
+	uint32_t interval_ms;	/* -i, or 0 */
+	uint32_t refreshes;	/* -n with a number, or 0 */
 	int progress;		/* 1 yes, 0 no, -1 if stderr is a terminal */
 	struct homi_reader_options reader;
 	int count;		/* operands */
@@ -54,6 +56,8 @@ int cmd_verify(const struct options *opt);
 int cmd_reserve(const struct options *opt);
 int cmd_revoke(const struct options *opt);
 int cmd_watch(const struct options *opt);
+int cmd_stats(const struct options *opt);
+int cmd_top(const struct options *opt);
 
 /* --- out.c --- */
 
@@ -82,6 +86,8 @@ void progress_to(struct progress *p, uint64_t done);
 void progress_end(struct progress *p);
 
 uint64_t clock_now_ns(int clock);
+/* Of a process, or "?" */
+void command_name(uint32_t pid, char *buf, size_t len);
 
 /* --- trouble.c: what went wrong, and what to do about it --- */
 

@@ -35,6 +35,10 @@ static const struct command commands[] = {
 	  "have the nvme driver leave COUNT queues to homi; 0 gives them back", 2, 2, cmd_reserve },
 	{ "revoke", "CONTROLLER", "n", "list who holds queues, and take all of them back", 1, 1,
 	  cmd_revoke },
+	{ "stats", "[CONTROLLER]", "", "what was read, written, reset, recalled and refused", 0, 1,
+	  cmd_stats },
+	{ "top", "[CONTROLLER]", "t", "the same by the second, and which open files do it", 0, 1,
+	  cmd_top },
 };
 
 enum {
@@ -63,6 +67,10 @@ static const struct choice {
 	  "-n, --dry-run         only list" },
 	{ { "count", required_argument, NULL, 'c' }, 'w',
 	  "-c, --count=N         end after so many recalls; default: when it is told to" },
+	{ { "count", required_argument, NULL, 'n' }, 't',
+	  "-n, --count=N         end after so many times; default: when it is told to" },
+	{ { "interval", required_argument, NULL, 'i' }, 't',
+	  "-i, --interval=SECONDS  between two looks, from 0.1 on; default 1" },
 	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
 	  "    --depth=N         commands in flight, default 128" },
 	{ { "bs", required_argument, NULL, OPT_BS }, 'r',
@@ -124,6 +132,17 @@ static int parse_format(struct options *opt, const char *text)
 	return 0;
 }
 
+static int parse_interval(struct options *opt, const char *text)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end == text || *end || !(seconds >= 0.1 && seconds <= 86400))
+		return complain(EXIT_USAGE, "--interval: \"%s\" is not from 0.1 to 86400", text);
+	opt->interval_ms = (uint32_t)(seconds * 1000);
+	return 0;
+}
+
 static int parse_one(struct options *opt, int letter)
 {
 	uint32_t seconds;
@@ -142,8 +161,12 @@ static int parse_one(struct options *opt, int letter)
 		opt->from = optarg;
 		return 0;
 	case 'n':
+		if (optarg)
+			return number_option(optarg, "--count", UINT32_MAX, &opt->refreshes);
 		opt->dry_run = true;
 		return 0;
+	case 'i':
+		return parse_interval(opt, optarg);
 	case 'c':
 		return number_option(optarg, "--count", UINT32_MAX, &opt->recalls);
 	case OPT_DEPTH:
@@ -168,13 +191,22 @@ static int parse_one(struct options *opt, int letter)
 static int parse(const struct command *cmd, struct options *opt, int argc, char **argv)
 {
 	struct option options[COUNT(choices) + 1] = { 0 };
+	char letters[2 * COUNT(choices) + 1], *last = letters;
 	size_t i, n = 0;
 	int letter, ret;
 
-	for (i = 0; i < COUNT(choices); i++)
-		if (takes(cmd, &choices[i]))
-			options[n++] = choices[i].option;
-	while ((letter = getopt_long(argc, argv, "o:hd:O:I:nc:", options, NULL)) != -1) {
+	for (i = 0; i < COUNT(choices); i++) {
+		if (!takes(cmd, &choices[i]))
+			continue;
+		options[n++] = choices[i].option;
+		if (choices[i].option.val >= OPT_DEPTH)
+			continue;
+		*last++ = (char)choices[i].option.val;
+		if (choices[i].option.has_arg)
+			*last++ = ':';
+	}
+	*last = '\0';
+	while ((letter = getopt_long(argc, argv, letters, options, NULL)) != -1) {
 		for (i = 0; i < n && options[i].val != letter; i++)
 			;
 		if (letter == '?' || i == n)

@@ -121,3 +121,12 @@ void progress_end(struct progress *p)
 	if (p->on && p->shown_ns != p->begin_ns)
 		fputs("\r\033[K", stderr);
 }
+
+void command_name(uint32_t pid, char *buf, size_t len)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
+	if (!pid || !read_line(path, buf, len))
+		snprintf(buf, len, "?");
+}
