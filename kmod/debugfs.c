@@ -97,8 +97,12 @@ static int homi_files_show(struct seq_file *m, void *unused)
 	seq_puts(m, " extents_reads extents_read_bytes extents_writes");
 	seq_puts(m, " extents_write_bytes extents_errors queues quarantined\n");
 	spin_lock(&ctrl->lock);
-	list_for_each_entry(ctx, &ctrl->ctxs, entry)
+	list_for_each_entry(ctx, &ctrl->ctxs, entry) {
+		/* Then all of it comes again, with more room. */
+		if (seq_has_overflowed(m))
+			break;
 		homi_file_show(m, ctx);
+	}
 	spin_unlock(&ctrl->lock);
 	return 0;
 }

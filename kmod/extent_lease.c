@@ -309,8 +309,12 @@ static void homi_extent_note(struct homi_extent_obj *e, u32 state)
 	} else if (e->since) {
 		us = ktime_us_delta(ktime_get(), e->since);
 	}
-	if (state == HOMI_EXTENT_REVOKED && e->internal && e->since)
+	if (state == HOMI_EXTENT_REVOKED && e->internal) {
+		/* Nobody wanted it: it goes with the controller, or the namespace. */
+		if (!e->since)
+			return;
 		state = HOMI_EXTENT_ACKED;
+	}
 	if (state == HOMI_EXTENT_REVOKED)
 		atomic64_inc(&ctrl->revoked);
 	trace_homi_recall(ctrl, e->obj.id, state, us);
@@ -593,8 +597,12 @@ void homi_extent_end(struct homi_object *obj)
 	mutex_lock(&e->lock);
 	e->ended = true;
 	fenced = e->fenced;
-	if (e->warned && !e->acked)
+	if (e->warned && !e->acked) {
 		atomic_dec(&obj->ctx->recalled);
+		/* That is an answer too. */
+		if (e->table && e->table->state == HOMI_EXTENT_RECALLED)
+			homi_extent_note(e, HOMI_EXTENT_ACKED);
+	}
 	cancelled = cancel_delayed_work(&e->recall);
 	mutex_unlock(&e->lock);
 	homi_look_end(e);

@@ -405,6 +405,7 @@ static void homi_set_grant(struct homi_set *set, struct homi_set_file *f,
 	}
 	entry->error = -f->error;
 	entry->reason = f->reason;
+	homi_refused(set->obj.ctx->ctrl, HOMI_RESOLVE_SET, f->error, f->reason);
 	if (!f->e)
 		return;
 	set->members[i] = NULL;

@@ -654,6 +654,7 @@ static inline long homi_no_restart(long ret)
 
 /* uring.c */
 int homi_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
+void homi_uring_end(struct io_uring_cmd *cmd, long ret, unsigned int issue_flags);
 
 /* main.c */
 extern const struct file_operations homi_fops;

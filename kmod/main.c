@@ -170,26 +170,17 @@ static const struct homi_cmd_row homi_cmds[] = {
 };
 
 /**
- * homi_refused - a command ends by what is not possible here, or not allowed
+ * homi_refused - a command, or one file of a set, has failed: was it refused?
  * @ctrl: the controller
  * @nr: of the command, as ioctl() takes it
- * @error: negative errno: EPERM, EOPNOTSUPP, EDQUOT, ENOSPC, or EAGAIN with a
- *	reason; of READ and WRITE EOPNOTSUPP, what else they end by is the I/O's
+ * @error: negative errno. What is not possible here, or not allowed, is counted:
+ *	EPERM, EOPNOTSUPP, EDQUOT, ENOSPC, and EAGAIN with a reason. Of READ and
+ *	WRITE only EOPNOTSUPP is to get here: what else they end by is the I/O's.
  * @reason: enum homi_reason, or 0
  */
 void homi_refused(struct homi_ctrl *ctrl, unsigned int nr, int error, u32 reason)
 {
-	atomic64_inc(&ctrl->refused);
-	trace_homi_refuse(ctrl, _IOC_NR(nr), error, reason);
-}
-
-/* Handlers that have a reason clear it before they refuse anything. */
-static void homi_call_look(struct homi_call *call, unsigned int nr,
-			   const struct homi_cmd_row *row, int ret)
-{
-	u32 reason = row->reason ? *(u32 *)(call->cmd + row->reason) : 0;
-
-	switch (ret) {
+	switch (error) {
 	case -EAGAIN:
 		if (!reason)
 			break;
@@ -198,8 +189,18 @@ static void homi_call_look(struct homi_call *call, unsigned int nr,
 	case -EOPNOTSUPP:
 	case -EDQUOT:
 	case -ENOSPC:
-		homi_refused(call->ctx->ctrl, nr, ret, reason);
+		atomic64_inc(&ctrl->refused);
+		trace_homi_refuse(ctrl, _IOC_NR(nr), error, reason);
 	}
+}
+
+/* Handlers that have a reason clear it before they refuse anything. */
+static void homi_call_look(struct homi_call *call, unsigned int nr,
+			   const struct homi_cmd_row *row, int ret)
+{
+	u32 reason = row->reason ? *(u32 *)(call->cmd + row->reason) : 0;
+
+	homi_refused(call->ctx->ctrl, nr, ret, reason);
 }
 
 /* Errors with which a command still answers: a needed count, or a reason. */

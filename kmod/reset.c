@@ -72,7 +72,8 @@ static void homi_reset_reenabled(void *nvme_ctrl)
 	spin_lock(&ctrl->lock);
 	generation = ctrl->generation;
 	ctrl->enabled_generation = generation;
-	trace_homi_reset(ctrl, HOMI_PHASE_REENABLED, generation);
+	if (ctrl->state == HOMI_CTRL_RESETTING)
+		trace_homi_reset(ctrl, HOMI_PHASE_REENABLED, generation);
 	spin_unlock(&ctrl->lock);
 	homi_queues_disabled(ctrl, generation);
 	homi_ctrl_put(ctrl);

@@ -144,7 +144,7 @@ static void homi_io_finish(struct io_uring_cmd *cmd, unsigned int issue_flags)
 	long ret = homi_io_result(io);
 
 	homi_io_free(io);
-	homi_uring_done(cmd, ret, issue_flags);
+	homi_uring_end(cmd, ret, issue_flags);
 }
 
 HOMI_URING_TASK_WORK(homi_io_task_work, homi_io_finish)

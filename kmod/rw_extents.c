@@ -230,7 +230,7 @@ static void homi_direct_finish(struct io_uring_cmd *cmd,
 	long ret = homi_direct_result(d);
 
 	homi_direct_free(d);
-	homi_uring_done(cmd, ret, issue_flags);
+	homi_uring_end(cmd, ret, issue_flags);
 }
 
 HOMI_URING_TASK_WORK(homi_direct_task_work, homi_direct_finish)

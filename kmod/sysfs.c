@@ -66,11 +66,31 @@ HOMI_STAT(extents_write_bytes,
 	  homi_io_stat(ctrl, HOMI_BY_EXTENTS, HOMI_IO_WRITE_BYTES));
 HOMI_STAT(extents_errors, homi_io_stat(ctrl, HOMI_BY_EXTENTS, HOMI_IO_ERRORS));
 
-/* As CTRL_INFO tells it, the ones of queues that are held back included */
-HOMI_STAT(queues_lent, READ_ONCE(ctrl->lent));
-HOMI_STAT(queues_quarantined, homi_queues_held_back(ctrl));
+static u32 homi_lent(struct homi_ctrl *ctrl)
+{
+	u32 lent;
+
+	spin_lock(&ctrl->lock);
+	lent = ctrl->lent;
+	spin_unlock(&ctrl->lock);
+	return lent;
+}
+
 /* Generations begin with 1. */
-HOMI_STAT(resets, READ_ONCE(ctrl->generation) - 1);
+static u64 homi_resets(struct homi_ctrl *ctrl)
+{
+	u64 resets;
+
+	spin_lock(&ctrl->lock);
+	resets = ctrl->generation - 1;
+	spin_unlock(&ctrl->lock);
+	return resets;
+}
+
+/* As CTRL_INFO tells it, the ones of queues that are held back included */
+HOMI_STAT(queues_lent, homi_lent(ctrl));
+HOMI_STAT(queues_quarantined, homi_queues_held_back(ctrl));
+HOMI_STAT(resets, homi_resets(ctrl));
 HOMI_STAT(recalls, atomic64_read(&ctrl->recalls));
 HOMI_STAT(revoked, atomic64_read(&ctrl->revoked));
 HOMI_STAT(refused, atomic64_read(&ctrl->refused));

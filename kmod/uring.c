@@ -7,13 +7,23 @@
 /* The bits of sqe->uring_cmd_flags that a caller may set */
 #define HOMI_URING_USER_FLAGS	0xffffff
 
-/* Commands of the table were looked at there. */
-static void homi_uring_refused(struct io_uring_cmd *cmd, int ret)
+/**
+ * homi_uring_end - a command is over
+ * @cmd: the command; not to be used any more
+ * @ret: its result
+ * @issue_flags: of the context, which may be that of its task
+ *
+ * What is refused of READ and WRITE is noted here, wherever it was found out;
+ * commands of the table were looked at there.
+ */
+void homi_uring_end(struct io_uring_cmd *cmd, long ret, unsigned int issue_flags)
 {
 	struct homi_ctx *ctx = cmd->file->private_data;
 
-	if (cmd->cmd_op == HOMI_READ || cmd->cmd_op == HOMI_WRITE)
+	if (ret == -EOPNOTSUPP &&
+	    (cmd->cmd_op == HOMI_READ || cmd->cmd_op == HOMI_WRITE))
 		homi_refused(ctx->ctrl, cmd->cmd_op, ret, HOMI_REASON_NONE);
+	homi_uring_done(cmd, ret, issue_flags);
 }
 
 /*
@@ -30,9 +40,7 @@ static int homi_uring_answer(struct io_uring_cmd *cmd, int ret,
 		cmd->flags |= HOMI_URING_AGAIN;
 		return ret;
 	}
-	if (ret == -EOPNOTSUPP)
-		homi_uring_refused(cmd, ret);
-	homi_uring_done(cmd, homi_no_restart(ret), issue_flags);
+	homi_uring_end(cmd, homi_no_restart(ret), issue_flags);
 	return -EIOCBQUEUED;
 }
 

@@ -3,6 +3,7 @@
  * dma-bufs that their exporter takes back, whatever their holder does meanwhile: no
  * queue is left that could reach them when the exporter goes on.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -32,13 +33,30 @@ static bool queues_are_lent(void)
 	return lent;
 }
 
+/* Counts the witness's first look. */
+static int looked;
+
 /* Its exporter waits for it, and it is not unmapped yet. */
 static void see_it_wait(void)
 {
-	uint64_t end = now_ms() + 20000;
+	uint64_t end = now_ms() + 20000 * patience(), one = 1;
 
-	while (!debugfs_shows("dmabufs", "import file=", " revoked\n"))
+	while (!debugfs_shows("dmabufs", "import file=", " revoked\n")) {
 		ASSERT(now_ms() < end);
+		ASSERT_EQ((ssize_t)sizeof(one), write(looked, &one, sizeof(one)));
+	}
+}
+
+static pid_t start_witness(void)
+{
+	pid_t witness;
+
+	ASSERT(debugfs_shows("dmabufs", "import file=", " mapped\n"));
+	looked = eventfd(0, EFD_CLOEXEC);
+	ASSERT(looked >= 0);
+	witness = child_start(see_it_wait);
+	ASSERT_EQ(POLLIN, poll_fd(looked, POLLIN, 20000 * patience()));
+	return witness;
 }
 
 static void check_take(uint32_t flags, uint32_t take, const char *fault)
@@ -65,13 +83,13 @@ static void check_take(uint32_t flags, uint32_t take, const char *fault)
 		nap_ms(1);
 	ASSERT_EQ(0, event_wait(event, 0));
 	if (fault) {
-		set_delete_ms(DELETE_MS);
+		/* Time to look */
+		set_delete_ms(hangs ? 4 * DELETE_MS : DELETE_MS);
 		snprintf(path, sizeof(path), FAULT, ctrl_name());
 		ASSERT(sysfs_write(path, fault));
 	}
-	ASSERT(debugfs_shows("dmabufs", "import file=", " mapped\n"));
 	if (hangs)
-		witness = child_start(see_it_wait);
+		witness = start_witness();
 	answer = exporter_take(im.dmabuf, take, 30000);
 	ASSERT(answer.out_waited_ms != UINT32_MAX);
 	ASSERT_EQ(0, answer.out_left);

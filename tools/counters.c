@@ -12,7 +12,6 @@
 #include "counters.h"
 
 #define CLASS	"/sys/class/homi"
-#define DEBUG	"/sys/kernel/debug/homi"
 
 /* As the files, and the columns of debugfs, are called */
 const char *const counter_names[COUNTERS] = {
@@ -89,6 +88,20 @@ int counted_controllers(struct counted **list, unsigned int *count, const char *
 
 /* --- open files --- */
 
+/* As many ids as there is room for, and then "..." */
+static void take_ids(char *ids, size_t len, const char *word)
+{
+	char *comma;
+
+	if (!strcmp(word, "-"))
+		word = "";
+	if ((size_t)snprintf(ids, len, "%s", word) < len)
+		return;
+	ids[len - sizeof("...")] = 0;
+	comma = strrchr(ids, ',');
+	strcpy(comma ? comma + 1 : ids, "...");
+}
+
 static void take_column(struct counted_file *f, const char *column, const char *word)
 {
 	unsigned int i;
@@ -104,8 +117,7 @@ static void take_column(struct counted_file *f, const char *column, const char *
 	else if (!strcmp(column, "queues"))
 		f->queues = (uint32_t)strtoul(word, NULL, 10);
 	else if (!strcmp(column, "quarantined"))
-		snprintf(f->quarantined, sizeof(f->quarantined), "%s",
-			 strcmp(word, "-") ? word : "");
+		take_ids(f->quarantined, sizeof(f->quarantined), word);
 	for (i = 0; i < FILE_COUNTERS; i++)
 		if (!strcmp(column, counter_names[i]))
 			f->value[i] = strtoull(word, NULL, 10);
@@ -134,7 +146,7 @@ int counted_files(struct counted_file **list, unsigned int *count, const char *c
 	int ret = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), DEBUG "/%s/files", controller);
+	snprintf(path, sizeof(path), HOMI_DEBUG "/%s/files", controller);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;

@@ -22,6 +22,8 @@ enum {
 	COUNTERS,
 };
 
+#define HOMI_DEBUG	"/sys/kernel/debug/homi"
+
 extern const char *const counter_names[COUNTERS];
 
 struct counted {
@@ -37,7 +39,7 @@ struct counted {
  * @uid: likewise
  * @state: "open", "parked" or "closed"
  * @queues: that it has
- * @quarantined: ids of those that it has no more, with commas
+ * @quarantined: ids of those that it has no more, with commas; may end with "..."
  * @value: what it did
  */
 struct counted_file {

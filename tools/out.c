@@ -129,4 +129,8 @@ void command_name(uint32_t pid, char *buf, size_t len)
 	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
 	if (!pid || !read_line(path, buf, len))
 		snprintf(buf, len, "?");
+	/* A process may call itself what a terminal takes for something else. */
+	for (; *buf; buf++)
+		if (*buf < ' ' || *buf > '~')
+			*buf = '?';
 }

@@ -81,7 +81,9 @@ row_of() {
 	jq -e -s "last | .files[] | select(.controller == \"$HOMI_CTRL\" and .pid == $1)" "$O/top" >"$O/row"
 }
 row_is() { row_of "$1" && jq -e '.command == "homi" and .uid == 0 and .state == "open" and .queues == 0' "$O/row"; }
-row_gone() { ! row_of "$1"; }
+row_gone() {
+	jq -e -s "last | .files | map(select(.controller == \"$HOMI_CTRL\" and .pid == $1)) | length == 0" "$O/top"
+}
 
 # Nothing that only a terminal understands, and as many tables as were asked for
 plain() {
