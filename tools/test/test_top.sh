@@ -90,7 +90,7 @@ plain() {
 	gives 0 top -n 2 -i 0.1 "$HOMI_CTRL" && ! grep -q $'\033' "$O/out" &&
 		[ "$(grep -c "^$HOMI_CTRL  *fs " "$O/out")" = 2 ] && [ "$(grep -c '^NAME *PID' "$O/out")" = 2 ]
 }
-on_terminal() { script -qec "'$homi' top -n 1 -i 0.1" /dev/null </dev/null | grep -q $'\033\\[H'; }
+on_terminal() { script -qec "'$homi' top -n 1 -i 0.1" /dev/null </dev/null | grep $'\033\\[H'; }
 
 refuses() {
 	local before status
