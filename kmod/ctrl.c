@@ -727,6 +727,20 @@ static void homi_ctrl_free_lists(struct homi_ctrl *ctrl)
 	}
 }
 
+static int homi_ctrl_alloc_lists(struct homi_ctrl *ctrl)
+{
+	struct device *dev = &ctrl->nvme.pdev->dev;
+
+	ctrl->lists[0] = dma_pool_create("homi", dev, ctrl->page_size,
+					 ctrl->page_size, 0);
+	ctrl->lists[1] = dma_pool_create("homi short", dev, HOMI_SHORT_LIST,
+					 HOMI_SHORT_LIST, 0);
+	if (ctrl->lists[0] && ctrl->lists[1])
+		return 0;
+	homi_ctrl_free_lists(ctrl);
+	return -ENOMEM;
+}
+
 /*
  * Stock has left the function, or nobody has it open. What I/O there was it has
  * ended, and whoever is about to begin some gets an error from it.
@@ -823,13 +837,9 @@ static int homi_ctrl_attach(struct pci_dev *pdev)
 	ret = homi_ctrl_read_caps(ctrl);
 	if (ret)
 		goto err_unmap;
-	ret = -ENOMEM;
-	ctrl->lists[0] = dma_pool_create("homi", &pdev->dev, ctrl->page_size,
-					 ctrl->page_size, 0);
-	ctrl->lists[1] = dma_pool_create("homi short", &pdev->dev,
-					 HOMI_SHORT_LIST, HOMI_SHORT_LIST, 0);
-	if (!ctrl->lists[0] || !ctrl->lists[1])
-		goto err_lists;
+	ret = homi_ctrl_alloc_lists(ctrl);
+	if (ret)
+		goto err_unmap;
 	homi_doorbell_probe(ctrl);
 	homi_ctrl_read_queues(ctrl);
 	/*
@@ -869,7 +879,6 @@ err_unlist:
 	homi_ctrl_dead(ctrl, HOMI_REASON_DEAD);
 	homi_ctrl_set_added(ctrl);
 	homi_ctrl_unlist(ctrl);
-err_lists:
 	homi_ctrl_free_lists(ctrl);
 err_unmap:
 	iounmap(ctrl->bar);

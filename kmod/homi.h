@@ -632,12 +632,14 @@ void homi_fault_hold(void);
 /* file.c */
 int homi_cmd_file_register(struct homi_call *call);
 
-/* rw.c */
-struct io_uring_cmd;
-
+/* io_stats.c */
 int homi_cmd_io_stats(struct homi_call *call);
 void homi_io_counts_add(struct homi_io_counts *sum,
 			const struct homi_io_counts *more);
+
+/* rw.c */
+struct io_uring_cmd;
+
 int homi_rw(struct homi_ctx *ctx, struct io_uring_cmd *cmd, bool write,
 	    unsigned int issue_flags);
 int homi_rw_init(void);

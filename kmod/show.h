@@ -11,7 +11,7 @@ struct seq_file;
 /* sysfs.c */
 extern const struct attribute_group homi_stats_group;
 
-/* rw.c */
+/* io_stats.c */
 void homi_io_counts_all(struct homi_ctrl *ctrl, struct homi_io_counts *sum);
 
 /* queue.c */

@@ -115,7 +115,7 @@ enum homi_reason {
 	HOMI_REASON_SWAPFILE = 24,
 	HOMI_REASON_IMMUTABLE = 25,
 	HOMI_REASON_LEASES_OFF = 26,	/* sysctl fs.leases-enable is 0 */
-	HOMI_REASON_WRITER = 27,	/* EAGAIN: somebody has the file open for writing, or wants it */
+	HOMI_REASON_WRITER = 27,	/* EAGAIN: somebody writes to the file, or wants it */
 	HOMI_REASON_EXTENT = 28,	/* an extent that has no plain block address */
 	HOMI_REASON_REALTIME = 29,	/* data on a realtime or log device */
 	/* EAGAIN: a conflicting lease, or readers that keep the inode locked */
