@@ -256,6 +256,7 @@ void homi_look_end(struct homi_extent_obj *e);
 
 /* extent_backoff.c */
 void homi_backoff_init(void);
+u64 homi_inode_hash(const struct inode *inode);
 void homi_backoff_begin(const struct inode *inode);
 bool homi_backoff_is_on(const struct inode *inode);
 

@@ -42,7 +42,7 @@ struct homi_backoff {
 static DEFINE_SPINLOCK(homi_backoff_lock);
 static struct homi_backoff homi_backoffs[HOMI_BACKOFF_ROWS][HOMI_BACKOFF_SLOTS];
 /* So that nobody can choose which files share */
-static siphash_key_t homi_backoff_key;
+static siphash_key_t homi_inode_key;
 
 /* Those of one file, of the hash @hash */
 static struct homi_backoff *homi_backoff_slot(u64 hash, unsigned int row)
@@ -101,11 +101,16 @@ static void homi_backoff_recalled(u64 hash, u64 now)
 		homi_backoff_set(homi_backoff_slot(hash, row), length, now);
 }
 
-/* By its name on the drive: another one may be there in its place in memory, soon. */
-static u64 homi_backoff_hash(const struct inode *inode)
+/**
+ * homi_inode_hash - a file by its name on the drive
+ * @inode: the file: another one may be there in its place in memory, soon
+ *
+ * With a key, so that nobody can choose which files meet in a table.
+ */
+u64 homi_inode_hash(const struct inode *inode)
 {
 	return siphash_3u64(inode->i_sb->s_dev, inode->i_ino,
-			    inode->i_generation, &homi_backoff_key);
+			    inode->i_generation, &homi_inode_key);
 }
 
 /**
@@ -114,7 +119,7 @@ static u64 homi_backoff_hash(const struct inode *inode)
  */
 void homi_backoff_begin(const struct inode *inode)
 {
-	u64 hash = homi_backoff_hash(inode);
+	u64 hash = homi_inode_hash(inode);
 
 	spin_lock(&homi_backoff_lock);
 	homi_backoff_recalled(hash, get_jiffies_64());
@@ -127,12 +132,12 @@ void homi_backoff_begin(const struct inode *inode)
  */
 bool homi_backoff_is_on(const struct inode *inode)
 {
-	return homi_backoff_lasts(homi_backoff_hash(inode), get_jiffies_64());
+	return homi_backoff_lasts(homi_inode_hash(inode), get_jiffies_64());
 }
 
 void homi_backoff_init(void)
 {
-	get_random_bytes(&homi_backoff_key, sizeof(homi_backoff_key));
+	get_random_bytes(&homi_inode_key, sizeof(homi_inode_key));
 }
 
 #if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)

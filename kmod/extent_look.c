@@ -14,8 +14,6 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
-#include <linux/random.h>
-#include <linux/siphash.h>
 #include <linux/workqueue.h>
 
 #include "extent.h"
@@ -45,8 +43,6 @@ struct homi_let_go {
 
 #define HOMI_LOOK_BITS	12
 static struct homi_let_go homi_let_gos[BIT(HOMI_LOOK_BITS)];
-/* So that nobody can choose which files share a place */
-static siphash_key_t homi_look_key;
 
 /* Inside of e->lock. Guards those, and the list, with a reference of each EXTENT that is on it. */
 static DEFINE_SPINLOCK(homi_looks_lock);
@@ -55,8 +51,7 @@ static struct delayed_work homi_look_work;
 
 static struct homi_let_go *homi_look_find(const struct inode *inode, u64 *name)
 {
-	*name = siphash_3u64(inode->i_sb->s_dev, inode->i_ino,
-			     inode->i_generation, &homi_look_key);
+	*name = homi_inode_hash(inode);
 	return &homi_let_gos[*name & (BIT(HOMI_LOOK_BITS) - 1)];
 }
 
@@ -281,7 +276,6 @@ static void homi_look_fn(struct work_struct *work)
 
 void homi_look_init(void)
 {
-	get_random_bytes(&homi_look_key, sizeof(homi_look_key));
 	INIT_DELAYED_WORK(&homi_look_work, homi_look_fn);
 }
 

@@ -120,7 +120,6 @@ static void assert_same_counts(int fd)
 TEST(reads_and_writes)
 {
 	uint64_t reads, errors;
-	uint32_t id;
 
 	begin(need_fs("ext4"), 0);
 	assert_same_counts(t.fd);
@@ -141,12 +140,7 @@ TEST(reads_and_writes)
 	assert_column(getpid(), "state", "open");
 	/* And by its blocks, while nobody has it open for writing */
 	reads = stat_of("extents_reads");
-	ASSERT_EQ(0, destroy(t.fd, t.file));
-	file_reopen(&file, O_RDONLY);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
-	ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE, &id, NULL));
-	t.mem = id;
-	t.flags = HOMI_RW_BY_EXTENTS;
+	begin_extents();
 	ASSERT_EQ(3 * PAGE, rw_do(&ring, &t, false, 0, 0, 3 * PAGE));
 	ASSERT_EQ(reads + 1, stat_of("extents_reads"));
 	assert_column_number(getpid(), "extents_read_bytes", 3 * PAGE);

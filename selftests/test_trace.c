@@ -351,8 +351,6 @@ static void expect_rw(const char *what, uint64_t offset, uint32_t length, long r
 
 TEST(reads_and_writes)
 {
-	uint32_t id;
-
 	begin(need_fs("ext4"), 0);
 	trace_on();
 	ASSERT_EQ(2 * PAGE, rw_do(&ring, &t, false, 3 * PAGE, 0, 2 * PAGE));
@@ -364,12 +362,7 @@ TEST(reads_and_writes)
 	expect_rw("fs write", 5 * PAGE, PAGE, PAGE);
 	expect_rw("fs read", SIZE - PAGE, 3 * PAGE, PAGE);
 	/* By the blocks, which are homi's to give back when somebody wants them */
-	ASSERT_EQ(0, destroy(t.fd, t.file));
-	file_reopen(&file, O_RDONLY);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
-	ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE, &id, NULL));
-	t.mem = id;
-	t.flags = HOMI_RW_BY_EXTENTS;
+	begin_extents();
 	trace_on();
 	ASSERT_EQ(4 * PAGE, rw_do(&ring, &t, false, 7 * PAGE, 0, 4 * PAGE));
 	ASSERT_EQ(0, act_open_write(file.path));

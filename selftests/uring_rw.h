@@ -59,6 +59,19 @@ static inline void register_again(int flags)
 	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
 }
 
+/* From here on by the file's blocks: nobody has it open for writing, and another MEM of the same */
+static inline void begin_extents(void)
+{
+	uint32_t id;
+
+	ASSERT_EQ(0, destroy(t.fd, t.file));
+	file_reopen(&file, O_RDONLY);
+	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
+	ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE, &id, NULL));
+	t.mem = id;
+	t.flags = HOMI_RW_BY_EXTENTS;
+}
+
 #define PIECE	(SIZE / ENTRIES)
 
 /* As many as the ring has room for, of all of it */
