@@ -164,7 +164,9 @@ static void reap(struct fuzz *f)
 		io_uring_cqe_seen(&r->ring, cqe);
 		if (data & CANCEL)
 			continue;
-		ASSERT(data < SLOTS && r->slots[data].used);
+		if (data >= SLOTS || !r->slots[data].used)
+			FAIL("a completion of %#llx, which is not on its way",
+			     (unsigned long long)data);
 		slot_over(f, &r->slots[data], res);
 	}
 }
@@ -222,8 +224,12 @@ void fuzz_ring_close(struct fuzz *f, bool wait)
 		if (r->slots[i].used && r->slots[i].call.owned >= 0)
 			close(r->slots[i].call.owned);
 	io_uring_queue_exit(&r->ring);
-	/* Maybe from under one that is not over */
-	munmap(r->memory, SLOTS * SLOT_BYTES);
+	/*
+	 * Maybe from under one that is not over, which finds no memory then; nor the next
+	 * ring's, or any that is mapped there later, which it would write its answer to.
+	 */
+	ASSERT(mmap(r->memory, SLOTS * SLOT_BYTES, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == r->memory);
 }
 
 /* --- submissions --- */
