@@ -158,6 +158,8 @@ void fuzz_ring_close(struct fuzz *f, bool wait);
 
 /* --- fuzz_run.c --- */
 
+/* Takes memory away; its address stays taken. */
+void fuzz_abandon(char *va, size_t length);
 void fuzz_begin(struct fuzz *f);
 /* By ioctl: 0 or an errno; the answer is in @c */
 int fuzz_do(struct fuzz *f, struct fuzz_call *c);

@@ -224,12 +224,8 @@ void fuzz_ring_close(struct fuzz *f, bool wait)
 		if (r->slots[i].used && r->slots[i].call.owned >= 0)
 			close(r->slots[i].call.owned);
 	io_uring_queue_exit(&r->ring);
-	/*
-	 * Maybe from under one that is not over, which finds no memory then; nor the next
-	 * ring's, or any that is mapped there later, which it would write its answer to.
-	 */
-	ASSERT(mmap(r->memory, SLOTS * SLOT_BYTES, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == r->memory);
+	/* Maybe from under one that is not over */
+	fuzz_abandon(r->memory, SLOTS * SLOT_BYTES);
 }
 
 /* --- submissions --- */

@@ -161,6 +161,16 @@ static int open_node(struct fuzz *f)
 	return fd;
 }
 
+/*
+ * A command that is not over and comes to it late finds no memory there; nor what was mapped
+ * later, a ring or another arena, which it would write to.
+ */
+void fuzz_abandon(char *va, size_t length)
+{
+	ASSERT(mmap(va, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		    -1, 0) == va);
+}
+
 static void ctx_open(struct fuzz *f, unsigned int i)
 {
 	static char arena[FUZZ_CTXS][FUZZ_ARENA];
@@ -169,7 +179,7 @@ static void ctx_open(struct fuzz *f, unsigned int i)
 
 	if (!f->dry && life > 1) {
 		close(ctx->fd);
-		munmap(ctx->arena, FUZZ_ARENA + PAGE);
+		fuzz_abandon(ctx->arena, FUZZ_ARENA + PAGE);
 	}
 	*ctx = (struct fuzz_ctx){
 		.mapped = i != 1,
