@@ -270,7 +270,7 @@ static inline void homi_uring_done(struct io_uring_cmd *cmd, s32 ret,
 
 /* --- ftrace --- */
 
-/* 6.10 renamed the arch-neutral setter (KERNEL-API 11: 6.1 name differs) */
+/* Renamed after 6.1; of the kernels in between none is in the matrix. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
 #define ftrace_regs_set_instruction_pointer ftrace_instruction_pointer_set
 #endif

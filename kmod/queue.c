@@ -549,6 +549,9 @@ static int homi_queue_make(struct homi_queue *q)
 	/* A status is no verdict then: the reset took the CQ from the SQ, say. */
 	if (ret > 0 && READ_ONCE(q->state) != HOMI_QUEUE_NEW)
 		ret = -EAGAIN;
+	/* Stock's admin queue was full for so long. */
+	if (ret == -EBUSY)
+		ret = -EAGAIN;
 	return ret > 0 || q->stuck ? -EIO : ret;
 }
 

@@ -103,7 +103,7 @@ static void ask_module(struct answer *a)
 	else if (in_modules("modules.dep", "/homi.ko", line, sizeof(line)))
 		answer_set(a, NO, "modprobe homi", "installed for this kernel, not loaded");
 	else
-		answer_set(a, NO, "make dkms-install && modprobe homi; or: make modules && insmod build/<kernel>/homi.ko",
+		answer_set(a, NO, "make dkms-install && modprobe homi; or: make modules K=$(uname -r) && insmod build/$(uname -r)/homi.ko",
 			   "not installed for this kernel");
 }
 
@@ -229,8 +229,8 @@ static void ask_io_uring(struct answer *a)
 static void ask_p2p(struct answer *a)
 {
 	if (!has_symbol("dma_buf_dynamic_attach"))
-		answer_set(a, WARN, "use a kernel with CONFIG_DMA_SHARED_BUFFER=y if memory of devices is wanted",
-			   "this kernel has no dma-bufs");
+		answer_set(a, NO, "use a kernel with CONFIG_DMA_SHARED_BUFFER=y, as all of Debian's are",
+			   "this kernel has no dma-bufs: homi is not built for it");
 	else if (!has_symbol("pci_p2pdma_distance_many"))
 		answer_set(a, WARN, "use a kernel with CONFIG_PCI_P2PDMA=y if memory of devices is wanted",
 			   "no CONFIG_PCI_P2PDMA: GPU drivers may export memory of the host only");

@@ -10,10 +10,13 @@
 
 static const char *const limit_names[] = {
 	"queues_per_user", "queues_total", "pinned_mib_per_user", "pinned_mib_total",
-	"ios_per_second_per_user", "kib_per_second_per_user",
+	"ios_per_second_per_user", "kib_per_second_per_user", "extents_per_user",
 };
 
-enum { LIMITS = sizeof(limit_names) / sizeof(limit_names[0]) };
+enum { LIMITS = sizeof(limit_names) / sizeof(limit_names[0]), LIMIT_EXTENTS = LIMITS - 1 };
+
+/* The only one that there is without anybody having set it (extents_per_user in modinfo homi) */
+enum { EXTENTS_UNLESS_SET = 262144 };
 
 /* What each line of "users" has, names and numbers in turn */
 static const char *const use_names[] = {
@@ -140,7 +143,7 @@ static const char *limit_text(uint64_t value, uint64_t unit, char *buf, size_t l
 /* Of those controllers that have some; as read_limits() has them */
 static void show_limits(const struct controller *list, unsigned int count)
 {
-	static const uint64_t units[LIMITS] = { 0, 0, 1 << 20, 1 << 20, 0, 1 << 10 };
+	static const uint64_t units[LIMITS] = { 0, 0, 1 << 20, 1 << 20, 0, 1 << 10, 0 };
 	uint64_t limits[LIMITS], any;
 	char text[LIMITS][32];
 	bool head = false;
@@ -150,17 +153,18 @@ static void show_limits(const struct controller *list, unsigned int count)
 		if (!read_limits(list[i].name, limits))
 			continue;
 		for (any = 0, k = 0; k < LIMITS; k++) {
-			any |= limits[k];
+			any |= limits[k] != (k == LIMIT_EXTENTS ? EXTENTS_UNLESS_SET : 0);
 			limit_text(limits[k], units[k], text[k], sizeof(text[k]));
 		}
 		if (!any)
 			continue;
 		if (!head)
-			printf("\n%-8s %-11s %-10s %-11s %-10s %-9s %s\n", "LIMITS", "QUEUES/USER",
-			       "QUEUES", "PINNED/USER", "PINNED", "IOPS/USER", "PER SECOND/USER");
+			printf("\n%-8s %-11s %-10s %-11s %-10s %-9s %-15s %s\n", "LIMITS",
+			       "QUEUES/USER", "QUEUES", "PINNED/USER", "PINNED", "IOPS/USER",
+			       "PER SECOND/USER", "EXTENTS/USER");
 		head = true;
-		printf("%-8s %-11s %-10s %-11s %-10s %-9s %s\n", list[i].name, text[0], text[1],
-		       text[2], text[3], text[4], text[5]);
+		printf("%-8s %-11s %-10s %-11s %-10s %-9s %-15s %s\n", list[i].name, text[0],
+		       text[1], text[2], text[3], text[4], text[5], text[LIMIT_EXTENTS]);
 	}
 }
 
@@ -168,11 +172,12 @@ static void show_use(const char *controller, const struct use *use)
 {
 	char name[64], size[32];
 
-	printf("%-8s %-11s %-10llu %-11llu %-10s %-9llu %llu, %.1f s\n", controller,
+	printf("%-8s %-11s %-10llu %-11llu %-10s %-9llu %-9llu %llu, %.1f s\n", controller,
 	       user_text(use, name, sizeof(name)), (unsigned long long)use->value[USE_FILES],
 	       (unsigned long long)use->value[USE_QUEUES],
 	       size_text(use->value[USE_PINNED], size, sizeof(size)),
 	       (unsigned long long)use->value[USE_REGISTERED],
+	       (unsigned long long)use->value[USE_EXTENTS],
 	       (unsigned long long)use->value[USE_WAITS], (double)use->value[USE_WAITED] / 1e6);
 }
 
@@ -193,8 +198,9 @@ static void show_users(const struct controller *list, unsigned int count)
 			if (!read_use(line, &use))
 				continue;
 			if (!head)
-				printf("\n%-8s %-11s %-10s %-11s %-10s %-9s %s\n", "USERS", "USER",
-				       "OPEN", "QUEUES", "PINNED", "FILES", "WAITED FOR THE BUDGET");
+				printf("\n%-8s %-11s %-10s %-11s %-10s %-9s %-9s %s\n", "USERS",
+				       "USER", "OPEN", "QUEUES", "PINNED", "FILES", "EXTENTS",
+				       "WAITED FOR THE BUDGET");
 			head = true;
 			show_use(list[i].name, &use);
 		}

@@ -62,7 +62,7 @@ static struct fio_option options[] = {
 			{ .ival = "by_fs", .oval = WAY_BY_FS,
 			  .help = "by the file system's direct I/O" },
 			{ .ival = "by_extents", .oval = WAY_BY_EXTENTS,
-			  .help = "by the file's blocks; reads only" },
+			  .help = "by the file's blocks" },
 		},
 		.category = FIO_OPT_C_ENGINE,
 		.group = FIO_OPT_G_INVALID,

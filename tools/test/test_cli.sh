@@ -421,9 +421,13 @@ limits() {
 	gives 0 list -o json &&
 		json "$of_this | .quota.limits | .queues_total == 7 and .pinned_mib_per_user == 512 and .queues_per_user == 0" ||
 		status=1
-	gives 0 list && grep -q "^$HOMI_CTRL  *-  *7  *512.0 MiB  *-  *-  *-$" "$tmp/out" || status=1
+	gives 0 list && grep -q "^$HOMI_CTRL  *-  *7  *512.0 MiB  *-  *-  *-  *262144$" "$tmp/out" || status=1
 	echo default >"$dir/queues_total"
 	echo default >"$dir/pinned_mib_per_user"
+	echo 9 >"$dir/extents_per_user"
+	gives 0 list && grep -q "^$HOMI_CTRL  *-  *-  *-  *-  *-  *-  *9$" "$tmp/out" || status=1
+	echo default >"$dir/extents_per_user"
+	gives 0 list && ! grep -q ^LIMITS "$tmp/out" || status=1
 	return $status
 }
 
@@ -437,7 +441,7 @@ revoked() {
 	reader=$!
 	wait_for queue_lent
 	gives 0 list -o json && json "$of_this | .quota.users[] | select(.uid == 0) | .queues == 1 and .files == 1" || status=1
-	gives 0 list && grep -q "^$HOMI_CTRL  *root  *1  *1 " "$tmp/out" || status=1
+	gives 0 list && grep -Eq "^$HOMI_CTRL +root +1 +1 +.* +0 +1 +0, 0.0 s$" "$tmp/out" || status=1
 	gives 0 revoke -n -o json "$HOMI_CTRL" && json ".revoked == 0 and .holders[0].pid == $reader" || status=1
 	gives 0 revoke -o json "$HOMI_CTRL" && json ".revoked == 1 and .busy == 0" || status=1
 	stall 0

@@ -12,7 +12,7 @@
  *
  * Each PCIe NVMe controller that the stock nvme driver has bound offers one
  * character device, /dev/homi/nvmeN, named after the stock controller. An open
- * file owns the objects made through it (QUEUE, MEM, EXTENT, FILE), each known by a
+ * file owns the objects made through it (QUEUE, MEM, EXTENT, SET, FILE), each known by a
  * 32-bit id that is valid on that file only. Whoever holds the descriptor may
  * use them; all of them die with the last reference to the open file.
  *
@@ -46,9 +46,10 @@
  *    pinned_mib_total), and without CAP_SYS_RESOURCE. These are module parameters,
  *    and in /sys/class/homi/nvmeN/quota for one controller.
  *  - ENOMEM: out of memory
- *  - ENODEV: the controller is gone; only close() is left
+ *  - ENODEV: the controller is gone; what there is can be looked at, destroyed, closed
  *  - ESTALE: the object was lost by a reset, or recalled
- *  - EAGAIN: the controller is resetting, the queues of this open file are being
+ *  - EAGAIN: the controller is resetting, or its admin queue stays full (which
+ *    delete_ms bounds), the queues of this open file are being
  *    deleted (by a recall, or for who takes a dma-buf back), an EXTENT to write to
  *    is ending, or the wanted file is held by a conflicting user; try again later
  *  - EBUSY: the object is in use by another object or mapping
@@ -230,8 +231,8 @@ enum {
  * @out_features: HOMI_NS_* bits
  * @__reserved: written as 0
  *
- * ENOENT if there is no such namespace (with HOMI_NS_NEXT: no further one).
- * Needs no privilege.
+ * ENOENT if there is no such namespace (with HOMI_NS_NEXT: no further one);
+ * EOPNOTSUPP if out_reason of CTRL_INFO is HOMI_REASON_NO_BTF. Needs no privilege.
  */
 struct homi_ns_info {
 	__u32 size;
@@ -711,7 +712,7 @@ enum {
  * with these: see QUEUE_ARM; EOPNOTSUPP: its completion ring is in a MEM. The binding
  * ends with the object; it may be replaced at any time, also when the controller is
  * gone. EBADF: @eventfd is not open; EINVAL: it is no eventfd; EOPNOTSUPP: a MEM of
- * user pages, to which nothing happens. Needs no privilege.
+ * user pages or a FILE, to which nothing happens. Needs no privilege.
  */
 struct homi_event_bind {
 	__u32 size;
@@ -1021,9 +1022,10 @@ struct homi_reserve {
  * @__reserved: must be 0
  *
  * A QUEUE is deleted at the controller (SQ, then CQ) before the call returns;
- * commands in flight are aborted by that. EBUSY for a MEM while this open file
- * has a live queue, which might still target it. Works on lost objects and
- * after removal too. Needs no privilege.
+ * commands in flight are aborted by that. EBUSY for a MEM, unless with
+ * HOMI_MEM_PAGES, while the controller has not let go of a queue of this open
+ * file, which might still target it, or a READ or WRITE by extents uses it.
+ * Works on lost objects and after removal too. Needs no privilege.
  */
 struct homi_destroy {
 	__u32 size;
