@@ -40,6 +40,7 @@ static struct {
 	int ns_ms;
 	int head_ms;
 	int head_disk;
+	int head_nsid;
 	int ctrl_state;
 	int ctrl_admin_q;
 } layout;
@@ -57,10 +58,9 @@ MODULE_PARM_DESC(no_btf, "act as on a kernel without BTF (for tests)");
 int homi_nvme_load_layout(void)
 {
 	/* The first CORE_MUST have to be there. */
-	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, CORE_MUST,
+	enum { FLAGS, STATUS, RESULT, DISK, HEAD, STATE, HEAD_NSID, CORE_MUST,
 	       NS_MS = CORE_MUST, HEAD_MS, HEAD_DISK, ADMIN_Q, CMD };
-	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST,
-	       DBS_DMA = PCI_MUST, EIS_DMA };
+	enum { CTRL, ALLOCATED, DBS, EIS, PCI_MUST, DBS_DMA = PCI_MUST, EIS_DMA };
 	struct homi_btf_query core[] = {
 		[FLAGS] = { "nvme_request", "flags" },
 		[STATUS] = { "nvme_request", "status" },
@@ -68,6 +68,7 @@ int homi_nvme_load_layout(void)
 		[DISK] = { "nvme_ns", "disk" },
 		[HEAD] = { "nvme_ns", "head" },
 		[STATE] = { "nvme_ctrl", "state" },
+		[HEAD_NSID] = { "nvme_ns_head", "ns_id" },
 		[NS_MS] = { "nvme_ns", "ms" },
 		[HEAD_MS] = { "nvme_ns_head", "ms" },
 		[HEAD_DISK] = { "nvme_ns_head", "disk" },
@@ -102,7 +103,7 @@ int homi_nvme_load_layout(void)
 			return -ENOENT;
 	if (core[FLAGS].size != 1 || core[STATUS].size != 2 ||
 	    core[RESULT].size != 8 || core[STATE].size != 4 ||
-	    pci[ALLOCATED].size != 4)
+	    core[HEAD_NSID].size != 4 || pci[ALLOCATED].size != 4)
 		return -EINVAL;
 	/* Metadata size moved from the namespace to its head. */
 	i = core[NS_MS].offset >= 0 ? NS_MS : HEAD_MS;
@@ -118,6 +119,7 @@ int homi_nvme_load_layout(void)
 	layout.ns_ms = core[NS_MS].offset;
 	layout.head_ms = core[HEAD_MS].offset;
 	layout.head_disk = core[HEAD_DISK].offset;	/* -1: no multipath */
+	layout.head_nsid = core[HEAD_NSID].offset;
 	layout.ctrl_state = core[STATE].offset;
 	layout.ctrl_admin_q = core[ADMIN_Q].size == sizeof(void *) ?
 			      core[ADMIN_Q].offset : -1;
@@ -616,28 +618,38 @@ static int homi_stock_find_ns_on(struct homi_nvme *nvme, u32 nsid,
 }
 
 /*
+ * The nsid that a disk of stock's is for, or 0. The head of a multipath namespace would
+ * ask a path that is live (NVME_IOCTL_ID is EWOULDBLOCK while all are reset).
+ */
+static u32 homi_disk_nsid(struct gendisk *disk)
+{
+	struct device *parent = disk_to_dev(disk)->parent;
+	int nsid;
+
+	if (!parent || !parent->class)
+		return 0;
+	if (!strcmp(parent->class->name, "nvme-subsystem"))
+		return *(u32 *)(disk->private_data + layout.head_nsid);
+	if (strcmp(parent->class->name, "nvme"))
+		return 0;
+	nsid = disk->fops->ioctl(disk->part0, 0, NVME_IOCTL_ID, 0);
+	return max(nsid, 0);
+}
+
+/*
  * The caller holds @bdev open through a file system, which keeps its disk and
- * what is behind it. NVME_IOCTL_ID answers with the nsid, for the head of a
- * multipath namespace as for a plain one.
+ * what is behind it.
  */
 static int homi_stock_find_ns_by_bdev(struct homi_nvme *nvme,
 				      struct block_device *bdev,
 				      struct homi_nvme_ns *info)
 {
-	struct gendisk *disk = bdev->bd_disk;
-	struct device *parent = disk_to_dev(disk)->parent;
-	int nsid;
+	u32 nsid;
 
 	if (!layout_known)
 		return -EOPNOTSUPP;
-	if (!parent || !parent->class ||
-	    (strcmp(parent->class->name, "nvme") &&
-	     strcmp(parent->class->name, "nvme-subsystem")))
-		return -ENODEV;
-	nsid = disk->fops->ioctl(disk->part0, 0, NVME_IOCTL_ID, 0);
-	if (nsid <= 0)
-		return -ENODEV;
-	return homi_stock_find_ns_on(nvme, nsid, bdev, info);
+	nsid = homi_disk_nsid(bdev->bd_disk);
+	return nsid ? homi_stock_find_ns_on(nvme, nsid, bdev, info) : -ENODEV;
 }
 
 /* --- I/O commands --- */

@@ -432,6 +432,48 @@ TEST(register_during_resets)
 	stock_check(&stock);
 }
 
+/* Also where the only path to a namespace is the one that is reset. */
+static void *files_loop(void *arg)
+{
+	const struct file *file = arg;
+	int fd = homi_open();
+
+	while (!atomic_load(&stop)) {
+		struct homi_file_register reg = { .size = sizeof(reg), .fd = file->fd };
+		struct homi_extent_resolve res;
+		int err;
+
+		ASSERT_EQ(0, homi_call(fd, HOMI_FILE_REGISTER, &reg));
+		ASSERT_EQ(0, destroy(fd, reg.out_file_id));
+		err = extent_resolve(fd, file->fd, 0, 0, &res);
+		if (err == -EAGAIN)
+			continue;
+		ASSERT_EQ(0, err);
+		ASSERT_EQ(0, destroy(fd, res.out_extent_id));
+		atomic_fetch_add(&rounds_done, 1);
+	}
+	return NULL;
+}
+
+FS_TEST(files_during_resets)
+{
+	unsigned int i;
+	pthread_t thread;
+	struct stock stock;
+	struct file file;
+
+	stock_open(&stock);
+	file_create(&file, dir, "resets", 4 * PAGE, 5);
+	ASSERT(!pthread_create(&thread, NULL, files_loop, &file));
+	for (i = 0; i < 4; i++)
+		reset();
+	atomic_store(&stop, true);
+	ASSERT(!pthread_join(thread, NULL));
+	ASSERT(atomic_load(&rounds_done) > 0);
+	file_remove(&file);
+	stock_check(&stock);
+}
+
 /* A holder killed in the middle of a reset */
 TEST_TIMEOUT(kill_during_reset, 120)
 {
