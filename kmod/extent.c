@@ -569,7 +569,7 @@ int homi_cmd_extent_resolve(struct homi_call *call)
 	file = write ? fget_raw(cmd->fd) : fget(cmd->fd);
 	if (!file)
 		return -EBADF;
-	ret = homi_extent_new(call, file, write);
+	ret = homi_extent_errno(homi_extent_new(call, file, write), write);
 	fput(file);
 	return ret;
 }

@@ -202,6 +202,7 @@ int homi_path_may(const struct path *path, u32 *reason);
 int homi_extent_may(struct file *file, bool write, u32 *reason);
 int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
 		    struct homi_place *place, u32 *reason);
+int homi_extent_errno(int err, bool write);
 
 /* extent.c */
 struct homi_extent_obj *homi_extent_alloc(struct homi_ctx *ctx, bool write);

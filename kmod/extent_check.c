@@ -254,3 +254,34 @@ int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
 	place->commits = homi_commits_metadata(sb);
 	return 0;
 }
+
+/**
+ * homi_extent_errno - what EXTENT_RESOLVE answers with
+ * @err: 0 or a negative errno; a file system may say anything: that its own blocks are
+ *	bad (EUCLEAN), say, or what an earlier write-back met (ENOSPC), which means
+ *	something else here
+ * @write: HOMI_RESOLVE_WRITE
+ */
+int homi_extent_errno(int err, bool write)
+{
+	switch (err) {
+	case 0:
+	case -EAGAIN:
+	case -EBADF:
+	case -EDQUOT:
+	case -EFAULT:
+	case -EINTR:
+	case -EINVAL:
+	case -ENODEV:
+	case -ENOMEM:
+	case -EOPNOTSUPP:
+	case -EPERM:
+		return err;
+	case -ERESTARTSYS:
+		return -EINTR;
+	case -EROFS:
+		return write ? err : -EIO;
+	default:
+		return -EIO;
+	}
+}

@@ -544,18 +544,30 @@ void homi_lease_free(struct homi_extent_obj *e)
 
 /*
  * O_NONBLOCK: somebody's lease is told to end, and not waited for. For writing
- * by the caller's own right; for reading he has it open already.
+ * by the caller's own right; for reading he has it open already, and security
+ * modules, some of which look at who runs, are asked for homi then.
  */
+static struct file *homi_extent_dentry_open(struct homi_extent_obj *e,
+					    const struct path *path)
+{
+	const struct cred *cred = e->write ? current_cred() : homi_lease_cred;
+	const struct cred *old = override_creds(cred);
+	struct file *mine;
+
+	mine = dentry_open(path, (e->write ? O_RDWR : O_RDONLY) | O_LARGEFILE |
+			   O_NONBLOCK, cred);
+	revert_creds(old);
+	return mine;
+}
+
 int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 {
-	int mode = e->write ? O_RDWR : O_RDONLY;
 	struct file *mine;
 	int ret = homi_extent_yield(e, file_inode(file), reason);
 
 	if (ret)
 		return ret;
-	mine = dentry_open(&file->f_path, mode | O_LARGEFILE | O_NONBLOCK,
-			   e->write ? current_cred() : homi_lease_cred);
+	mine = homi_extent_dentry_open(e, &file->f_path);
 	if (mine == ERR_PTR(-EAGAIN)) {
 		*reason = HOMI_REASON_LEASE;
 		return -EAGAIN;
@@ -565,6 +577,8 @@ int homi_extent_open(struct homi_extent_obj *e, struct file *file, u32 *reason)
 		*reason = HOMI_REASON_OPEN;
 		return -EAGAIN;
 	}
+	if (mine == ERR_PTR(-EACCES))
+		return -EPERM;
 	if (IS_ERR(mine))
 		return PTR_ERR(mine);
 	/* To read he has opened it by himself, and was asked then. */

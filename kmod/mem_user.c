@@ -102,6 +102,22 @@ static int homi_mem_user_check_pages(struct page **pages, unsigned long nr)
 	return 0;
 }
 
+/* What of the errors that pages of devices have is in the contract */
+static int homi_mem_user_pin_error(int err)
+{
+	switch (err) {
+	case 0:
+		return -EFAULT;
+	case -EFAULT:
+	case -ENOMEM:
+	case -EAGAIN:
+	case -EINTR:
+		return err;
+	default:
+		return -EOPNOTSUPP;
+	}
+}
+
 static int homi_mem_user_pin(struct homi_mem_user *user, unsigned long addr)
 {
 	unsigned int flags = FOLL_LONGTERM;
@@ -120,7 +136,7 @@ static int homi_mem_user_pin(struct homi_mem_user *user, unsigned long addr)
 					    user->nr_pages - user->pinned,
 					    HOMI_MEM_PIN_PAGES), flags, pages);
 		if (ret <= 0)
-			return ret ? ret : -EFAULT;
+			return homi_mem_user_pin_error(ret);
 		user->pinned += ret;
 		ret = homi_mem_user_check_pages(pages, ret);
 		if (ret)

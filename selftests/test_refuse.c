@@ -8,10 +8,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/syscall.h>
 
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
 #include <linux/fsverity.h>
+#include <linux/landlock.h>
 
 #include "harness.h"
 #include "inplace.h"
@@ -110,6 +112,32 @@ static void refused_with_flag(const char *dir, long flag, uint32_t reason)
 	ASSERT_EQ(0, extent_resolve(fd, file.fd, 0, 0, &r));
 	ASSERT_EQ(0, destroy(fd, r.out_extent_id));
 	file_remove(&file);
+}
+
+/* What is open goes on to be read; by its name nothing can be opened any more. */
+FS_TEST(landlocked)
+{
+	struct landlock_ruleset_attr attr = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE,
+	};
+	int fd = homi_open(), rules;
+	struct homi_extent_resolve r;
+	struct table table;
+	struct file file;
+
+	file_create(&file, dir, "landlocked", 4 * PAGE, 77);
+	rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (rules < 0)
+		SKIP("no Landlock");
+	ASSERT(!syscall(SYS_landlock_restrict_self, rules, 0));
+	ASSERT(open(file.path, O_RDONLY) < 0 && errno == EACCES);
+	table_open(&table, fd, file.fd, 0, 0);
+	ASSERT(table.t->count > 0);
+	ASSERT_EQ(0, table_close(&table));
+	close(file.fd);
+	file.fd = -1;
+	ASSERT_EQ(-EPERM, resolve_path(fd, file.path, &r));
+	ASSERT(!unlink(file.path));
 }
 
 FS_TEST(immutable)

@@ -820,7 +820,8 @@ enum {
  *
  * The range is cut at the end of the file, rounded up to a block. EINVAL for a
  * range that starts at or after the end. Needs to own the file, or CAP_LEASE; EPERM
- * also if a security module denies the lease. An EXTENT keeps a file open and leases
+ * also if a security module denies the lease; EIO: what the file system says that has
+ * no number here, of metadata that are bad for one. An EXTENT keeps a file open and leases
  * on it, and counts (EDQUOT) until it is destroyed and nothing of it is mapped.
  *
  * With HOMI_RESOLVE_WRITE the holder may write to the blocks until it is
