@@ -10,6 +10,31 @@
 
 #include "internal.h"
 
+static void unmap_shadow(struct homi_queue *queue)
+{
+	homi_unmap_region(queue->shadow, homi_page_size());
+	homi_unmap_region(queue->event, homi_page_size());
+	queue->shadow = NULL;
+	queue->event = NULL;
+}
+
+static void unmap_regions(struct homi_queue *queue)
+{
+	const struct homi_queue_create *c = &queue->create;
+
+	if (!c->sq_mem_id) {
+		homi_unmap_region(queue->sq, c->out_sq_mmap_length);
+		queue->sq = NULL;
+	}
+	if (!c->cq_mem_id) {
+		homi_unmap_region(queue->cq, c->out_cq_mmap_length);
+		queue->cq = NULL;
+	}
+	homi_unmap_region(queue->db, homi_page_size());
+	queue->db = NULL;
+	unmap_shadow(queue);
+}
+
 int homi_queue_map(const struct homi_dev *dev, struct homi_queue *queue)
 {
 	const struct homi_queue_create *c = &queue->create;
@@ -20,6 +45,11 @@ int homi_queue_map(const struct homi_dev *dev, struct homi_queue *queue)
 	queue->db = NULL;
 	queue->shadow = NULL;
 	queue->event = NULL;
+	/* Of who made it, if this is a copy */
+	if (!c->sq_mem_id)
+		queue->sq = NULL;
+	if (!c->cq_mem_id)
+		queue->cq = NULL;
 	if (!c->sq_mem_id)
 		ret = homi_map_region(dev, c->out_sq_mmap_offset, c->out_sq_mmap_length, prot,
 				      &queue->sq);
@@ -32,6 +62,8 @@ int homi_queue_map(const struct homi_dev *dev, struct homi_queue *queue)
 		ret = homi_map_region(dev, c->out_shadow_mmap_offset, page, prot, &queue->shadow);
 	if (!ret && c->out_shadow_mmap_offset)
 		ret = homi_map_region(dev, c->out_event_mmap_offset, page, prot, &queue->event);
+	if (ret)
+		unmap_regions(queue);
 	return ret;
 }
 
@@ -67,21 +99,6 @@ static int init_ring(struct homi_queue *queue)
 	config.users = queue->book;
 	config.free_cids = (uint16_t *)(config.users + queue->create.depth - 1);
 	return homi_ring_init(&queue->ring, &config) ? -EINVAL : 0;
-}
-
-static void unmap_queue(struct homi_queue *queue)
-{
-	const struct homi_queue_create *c = &queue->create;
-	size_t page = homi_page_size();
-
-	if (!c->sq_mem_id)
-		homi_unmap_region(queue->sq, c->out_sq_mmap_length);
-	if (!c->cq_mem_id)
-		homi_unmap_region(queue->cq, c->out_cq_mmap_length);
-	homi_unmap_region(queue->db, page);
-	homi_unmap_region(queue->shadow, page);
-	homi_unmap_region(queue->event, page);
-	free(queue->book);
 }
 
 /* Whether the completion ring is the caller's, to be zeroed here: the kernel does not. */
@@ -180,10 +197,7 @@ static int remap_shadow(const struct homi_dev *dev, struct homi_queue *queue)
 	int ret;
 
 	if (!c->out_shadow_mmap_offset) {
-		homi_unmap_region(queue->shadow, page);
-		homi_unmap_region(queue->event, page);
-		queue->shadow = NULL;
-		queue->event = NULL;
+		unmap_shadow(queue);
 		return 0;
 	}
 	if (queue->shadow)
@@ -191,6 +205,8 @@ static int remap_shadow(const struct homi_dev *dev, struct homi_queue *queue)
 	ret = homi_map_region(dev, c->out_shadow_mmap_offset, page, prot, &queue->shadow);
 	if (!ret)
 		ret = homi_map_region(dev, c->out_event_mmap_offset, page, prot, &queue->event);
+	if (ret)
+		unmap_shadow(queue);
 	return ret;
 }
 
@@ -220,7 +236,8 @@ int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue)
 {
 	int ret = homi_destroy(dev, queue->create.out_queue_id);
 
-	unmap_queue(queue);
+	unmap_regions(queue);
+	free(queue->book);
 	memset(queue, 0, sizeof(*queue));
 	return ret;
 }

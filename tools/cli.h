@@ -181,6 +181,9 @@ struct session {
 	struct homi_reader *reader;
 };
 
+/* As open(); waits for who has to give a lease back, and not for the other end of a FIFO. */
+int open_named(const char *path, int flags);
+
 /* A file that is open and resolved; @extents.table is NULL if it is empty. */
 struct target {
 	const char *path;
@@ -199,6 +202,8 @@ int target_open(struct target *target, struct session *s, const struct options *
 int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
 			 const char *path, struct trouble *t);
 void target_close(struct target *target, struct session *s);
+/* Why ESTALE: its blocks were given back, or the queue was lost. Returns EXIT_LOST with @t set. */
+int target_lost(const struct target *target, struct trouble *t);
 /* Whole blocks; 0 or an exit status with @t set. @fetch's errors are STAGE_FILE's. */
 int target_write(struct target *target, struct session *s, uint64_t offset, uint64_t length,
 		 homi_fetch_fn fetch, void *arg, struct homi_pump_stats *stats,

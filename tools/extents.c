@@ -82,12 +82,10 @@ static void find_holders(const char *path, struct holders *all)
 static void holders_text(const struct holders *all)
 {
 	const struct holder *h;
-	char name[64], path[64];
+	char name[64];
 
 	for (h = all->list; h < all->list + all->count; h++) {
-		snprintf(path, sizeof(path), "/proc/%d/comm", h->pid);
-		if (!read_line(path, name, sizeof(name)))
-			snprintf(name, sizeof(name), "?");
+		command_name((uint32_t)h->pid, name, sizeof(name));
 		printf("held by process %d (%s), %s%s%s\n", h->pid, name,
 		       h->delegation ? "delegation" : "lease",
 		       h->writes ? ", to write" : "", h->recalled ? ", recalled" : "");
@@ -171,10 +169,10 @@ int cmd_extents(const struct options *opt)
 	struct session s = { 0 };
 	struct target target;
 	struct trouble t;
+	int ret = 0;
 
 	if (dir >= 0) {
-		int ret = show_tree(opt, dir);
-
+		ret = show_tree(opt, dir);
 		close(dir);
 		return ret;
 	}
@@ -200,7 +198,12 @@ int cmd_extents(const struct options *opt)
 		holders_text(&holders);
 		table_text(&target);
 	}
+	/* Whoever takes what is shown may take his time. */
+	fflush(stdout);
+	if (target.extents.table &&
+	    homi_extent_get_state(target.extents.table) > HOMI_EXTENT_RECALLED)
+		ret = target_lost(&target, &t);
 	target_close(&target, &s);
 	session_close(&s);
-	return EXIT_OK;
+	return ret ? trouble_report(&t, opt) : EXIT_OK;
 }

@@ -3,9 +3,11 @@
  * The homi command: options, and the table of what it can do.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -247,12 +249,25 @@ static int finish(int code)
 	return code;
 }
 
+/* Where one of these is closed a file that is opened must not become it. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options opt = { .progress = -1 };
 	const struct command *cmd;
 	int ret;
 
+	fill_standard_files();
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

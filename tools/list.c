@@ -93,12 +93,19 @@ static void list_json(const struct controller *list, unsigned int count)
 	struct json_object *top = json_object_new_object(), *all = json_object_new_array();
 	struct json_object *o;
 	struct homi_dev dev;
+	struct trouble t;
 	unsigned int i;
+	int ret;
 
 	for (i = 0; i < count; i++) {
 		o = controller_json(&list[i]);
-		if (homi_open(&dev, list[i].name)) {
+		ret = homi_open(&dev, list[i].name);
+		if (ret) {
 			add_string(o, "homi", NULL);
+			if (ret != -ENOENT) {
+				diagnose(&t, STAGE_OPEN, ret, 0, list[i].name);
+				json_object_object_add(o, "error", trouble_json(&t));
+			}
 		} else {
 			json_object_object_add(o, "homi", homi_json(&dev.info));
 			homi_close(&dev);

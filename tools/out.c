@@ -30,9 +30,45 @@ void print_json(struct json_object *object)
 	json_object_put(object);
 }
 
+/* How many bytes one character of UTF-8 has there (RFC 3629), or 0 if it is none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t length = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
+	size_t i;
+
+	for (i = 1; i < length; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong, of a surrogate pair, above the last */
+	if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) ||
+	    (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/* JSON is UTF-8, and names of files are any bytes: one that is nothing becomes U+FFFD. */
 void add_string(struct json_object *object, const char *key, const char *value)
 {
-	json_object_object_add(object, key, value ? json_object_new_string(value) : NULL);
+	static const char replacement[] = "\xef\xbf\xbd";
+	struct json_object *string = NULL;
+	char *text = NULL, *to;
+
+	if (value)
+		text = malloc(strlen(value) * (sizeof(replacement) - 1) + 1);
+	if (text) {
+		for (to = text; *value;) {
+			size_t length = utf8_length((const unsigned char *)value);
+			size_t out = length ? length : sizeof(replacement) - 1;
+
+			memcpy(to, length ? value : replacement, out);
+			to += out;
+			value += length ? length : 1;
+		}
+		*to = '\0';
+		string = json_object_new_string(text);
+		free(text);
+	}
+	json_object_object_add(object, key, string);
 }
 
 void add_number(struct json_object *object, const char *key, uint64_t value)

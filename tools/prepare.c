@@ -97,10 +97,11 @@ static int zero(struct work *w, uint64_t from, uint64_t to)
 	uint64_t whole = to / ALIGN * ALIGN;
 	int ret = 0;
 
-	if (w->by_device) {
-		if (!fallocate(w->fd, FALLOC_FL_WRITE_ZEROES, (off_t)from, (off_t)(to - from))) {
-			w->written += to - from;
-			return 0;
+	/* Whole blocks: ext4 leaves a part of one as it is. */
+	if (w->by_device && !(from % ALIGN) && from < whole) {
+		if (!fallocate(w->fd, FALLOC_FL_WRITE_ZEROES, (off_t)from, (off_t)(whole - from))) {
+			w->written += whole - from;
+			return put_zeroes(w, w->fd, whole, to);
 		}
 		if (errno != EOPNOTSUPP && errno != EINVAL)
 			return -errno;
@@ -201,7 +202,7 @@ static int open_work(struct work *w, struct trouble *t)
 	char self[64];
 	struct stat st;
 
-	w->fd = open(w->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+	w->fd = open_named(w->path, O_RDWR | O_CREAT);
 	if (w->fd < 0 || fstat(w->fd, &st)) {
 		diagnose(t, STAGE_FILE, -errno, 0, w->path);
 		return t->exit = EXIT_REFUSED;

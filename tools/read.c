@@ -34,7 +34,7 @@ static int put(void *arg, uint64_t offset, const void *data, size_t length)
 	return 0;
 }
 
-/* Emptied only when it is known not to be the file that is read. */
+/* Not the file that is read; emptied when there is something to put in. */
 static int open_sink(struct sink *sink, const struct options *opt, struct trouble *t)
 {
 	struct stat in, out;
@@ -53,10 +53,19 @@ static int open_sink(struct sink *sink, const struct options *opt, struct troubl
 	    in.st_ino == out.st_ino)
 		return trouble_set(t, EXIT_USAGE, -EINVAL, "", "%s: is the file that is read",
 				   opt->to);
-	sink->fd = open(opt->to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	sink->fd = open(opt->to, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 	if (sink->fd < 0)
 		return diagnose(t, STAGE_FILE, -errno, 0, opt->to);
 	return 0;
+}
+
+static int empty_sink(struct sink *sink, const struct options *opt, struct trouble *t)
+{
+	struct stat st;
+
+	if (sink->fd <= STDOUT_FILENO || fstat(sink->fd, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	return ftruncate(sink->fd, 0) ? diagnose(t, STAGE_FILE, -errno, 0, opt->to) : 0;
 }
 
 static int close_sink(struct sink *sink, const struct options *opt, struct trouble *t)
@@ -110,9 +119,12 @@ int cmd_read(const struct options *opt)
 	ret = target_open(&target, &s, opt, opt->operands[0], true, &t);
 	if (ret)
 		goto out;
-	progress_begin(&sink.progress, opt, target.path, target.size);
 	begin = clock_now_ns(CLOCK_MONOTONIC);
-	ret = target_read(&target, &s, opt->to ? 0 : HOMI_PUMP_ANY_ORDER, put, &sink, &stats, &t);
+	progress_begin(&sink.progress, opt, target.path, target.size);
+	ret = empty_sink(&sink, opt, &t);
+	if (!ret)
+		ret = target_read(&target, &s, opt->to ? 0 : HOMI_PUMP_ANY_ORDER, put, &sink,
+				  &stats, &t);
 	progress_end(&sink.progress);
 	if (!ret)
 		ret = close_sink(&sink, opt, &t);

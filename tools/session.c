@@ -100,6 +100,24 @@ static int target_resolve_to_write(struct target *target, struct session *s, str
 	return 0;
 }
 
+/*
+ * O_NONBLOCK is not to wait for the other end of a FIFO, but then who has a lease is told and not
+ * waited for.
+ */
+int open_named(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);
+	struct stat st;
+
+	if (fd >= 0 || errno != EWOULDBLOCK)
+		return fd;
+	if (stat(path, &st) || !S_ISREG(st.st_mode)) {
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return open(path, flags | O_CLOEXEC, 0666);
+}
+
 static int target_begin(struct target *target, struct session *s, const struct options *opt,
 			const char *path, int flags, bool with_reader,
 			int (*resolve)(struct target *target, struct session *s,
@@ -110,7 +128,7 @@ static int target_begin(struct target *target, struct session *s, const struct o
 
 	memset(target, 0, sizeof(*target));
 	target->path = path;
-	target->fd = open(path, flags | O_CLOEXEC);
+	target->fd = flags & O_PATH ? open(path, flags | O_CLOEXEC) : open_named(path, flags);
 	if (target->fd < 0) {
 		diagnose(t, STAGE_FILE, -errno, 0, path);
 		return t->exit = EXIT_REFUSED;
@@ -126,9 +144,7 @@ static int target_begin(struct target *target, struct session *s, const struct o
 int target_open(struct target *target, struct session *s, const struct options *opt,
 		const char *path, bool with_reader, struct trouble *t)
 {
-	/* Not to wait for the other end of a FIFO. */
-	return target_begin(target, s, opt, path, O_RDONLY | O_NONBLOCK, with_reader,
-			    target_resolve, t);
+	return target_begin(target, s, opt, path, O_RDONLY, with_reader, target_resolve, t);
 }
 
 int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
@@ -170,7 +186,7 @@ static int pull(void *arg, uint64_t offset, void *data, size_t length)
 	return d->err;
 }
 
-static int lost(struct target *target, struct trouble *t)
+int target_lost(const struct target *target, struct trouble *t)
 {
 	if (homi_extent_get_state(target->extents.table) != HOMI_EXTENT_VALID)
 		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
@@ -237,7 +253,7 @@ static int moved(struct target *target, struct session *s, const struct delivery
 	if (d->err)
 		return diagnose(t, STAGE_FILE, d->err, 0, target->path);
 	if (ret == -ESTALE)
-		return lost(target, t);
+		return target_lost(target, t);
 	if (ret == -EIO && stats->status)
 		return failed_io(target, stats, t);
 	return diagnose(t, STAGE_READ, ret, 0, target->path);

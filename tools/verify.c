@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
  * Each file twice: through the queue, and by pread past the page cache if the
- * file system can. The extents are held all the time, so nobody can change the
- * file in between.
+ * file system can. The extents are held all the time, so whoever changes the file in
+ * between has had them given back, which is seen.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ struct result {
 	bool direct;
 	bool match;
 	bool located;
+	bool read_again;	/* and the same that time */
 	uint64_t first_difference;
 	int exit;
 	struct trouble trouble;
@@ -181,8 +183,23 @@ static void locate(struct result *r, struct target *target, struct session *s)
 
 	if (!c.buf)
 		return;
-	target_read(target, s, 0, compare, &c, &stats, &t);
+	r->read_again = !target_read(target, s, 0, compare, &c, &stats, &t);
 	free(c.buf);
+}
+
+/* Did somebody change it between the two reads? Then they need not be the same. */
+static int changed(const struct target *target, struct trouble *t)
+{
+	struct stat st;
+
+	if (target->extents.table)
+		return homi_extent_get_state(target->extents.table) > HOMI_EXTENT_RECALLED ?
+		       target_lost(target, t) : 0;
+	/* Empty, it was held by nothing. */
+	if (fstat(target->fd, &st) || st.st_size)
+		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
+				   "%s: somebody writes to it", target->path);
+	return 0;
 }
 
 /* --- results --- */
@@ -208,7 +225,9 @@ static void verify_one(struct result *r, struct session *s, const struct options
 	progress_end(&progress);
 	if (!r->exit) {
 		r->match = r->bytes == r->pread_bytes && !strcmp(r->by_queue, r->by_pread);
-		if (!r->match) {
+		if (!r->match)
+			r->exit = changed(&target, &r->trouble);
+		if (!r->match && !r->exit) {
 			r->exit = EXIT_DIFFERS;
 			locate(r, &target, s);
 		}
@@ -250,8 +269,11 @@ static void result_text(const struct result *r, int width)
 	if (r->located)
 		complain(0, "%s: the first difference is at byte %llu", r->path,
 			 (unsigned long long)r->first_difference);
-	else if (r->exit == EXIT_DIFFERS)
+	else if (r->exit == EXIT_DIFFERS && r->read_again)
 		complain(0, "%s: the checksums differ, but read again the data do not", r->path);
+	else if (r->exit == EXIT_DIFFERS)
+		complain(0, "%s: the checksums differ, and it could not be read again to say where",
+			 r->path);
 }
 
 static int widest(const struct options *opt)

@@ -198,7 +198,7 @@ static int begin(struct watched *w, const struct options *opt, const char *path,
 
 	w->target.path = path;
 	w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->target.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	w->target.fd = open_named(path, O_RDONLY);
 	if (w->target.fd < 0 || w->event < 0) {
 		diagnose(t, STAGE_FILE, -errno, 0, path);
 		return t->exit = EXIT_REFUSED;

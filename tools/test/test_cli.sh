@@ -284,6 +284,7 @@ writes() {
 	check "and why" json '.error.errno == "EAGAIN" and .error.reason == 31'
 	exec 9<&-
 	check "nothing was changed" cmp "$tmp/want" "$file"
+	check "prepare what somebody holds" prepares_what_is_held "$file"
 	check "shorter than it is: status 3" gives 3 prepare "$file" 1m
 	check "a size that is none: status 2" gives 2 prepare "$file" 1x
 	check "prepare what is prepared" gives 0 prepare -o json "$file" 3145728
@@ -302,6 +303,57 @@ writes() {
 	check "has its own blocks" json ".unshared == 3145728"
 	check "write to these" gives 0 write -I "$data" "$file"
 	check "the other one stays" cmp "$tmp/want" "$1/cli/clone"
+}
+# Who holds it gives way, and is waited for.
+prepares_what_is_held() {
+	local watcher status
+
+	"$homi" watch -c 1 "$1" >"$tmp/watch" 2>&1 &
+	watcher=$!
+	wait_for [ -s "$tmp/watch" ]
+	gives 0 prepare "$1" 3145728
+	status=$?
+	kill $watcher 2>/dev/null
+	wait $watcher
+	return $status
+}
+# What is there already is not lost to a file that can't be read.
+keeps_output() {
+	echo kept >"$tmp/kept"
+	gives 3 read -d "$HOMI_CTRL" -O "$tmp/kept" /nonexistent && [ "$(cat "$tmp/kept")" = kept ] &&
+		gives 0 read -O "$tmp/kept" "$1" && cmp "$tmp/kept" "$1"
+}
+# The copy is not what stands in for stdout.
+without_stdout() {
+	"$homi" read -O "$tmp/alone" "$1" >&- 2>"$tmp/err"
+	cmp "$tmp/alone" "$1"
+}
+# Somebody changes the end of it when it was read by the queue and is now by pread.
+changed_meanwhile() {
+	local file=$1 recall=/sys/module/homi/parameters/recall_ms before verifier status
+
+	before=$(cat $recall)
+	echo 200 >$recall
+	stall 2097152
+	"$homi" verify --progress -o json "$file" >"$tmp/out" 2>"$tmp/progress" &
+	verifier=$!
+	wait_for grep -q pread "$tmp/progress"
+	timeout 60 dd if=/dev/urandom of="$file" bs=4096 count=1 conv=notrunc status=none \
+		seek=$(($(stat -c %s "$file") / 4096 - 1)) || { kill $verifier; return 1; }
+	wait $verifier
+	status=$?
+	stall 0
+	echo "$before" >$recall
+	[ $status = 5 ] && json '.files[0].error.errno == "ESTALE" and (.files[0].match | not)'
+}
+# Names are any bytes, JSON is not.
+odd_name() {
+	local file=$1/cli/$'odd \xff\xc3\xa9\xed\xa0\x80'
+
+	# Not by reflink, as cp and cat may: "watch" has blocks that stay.
+	dd if="$1/cli/tail" of="$file" bs=1M status=none
+	gives 0 extents -o json "$file" && iconv -f UTF-8 -t UTF-8 "$tmp/out" >/dev/null &&
+		json '.path | endswith("odd \ufffdé\ufffd\ufffd\ufffd")'
 }
 pipes() {
 	local from=$1 to=$2
@@ -502,6 +554,9 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "read: $dir, small commands" copies "$dir/cli/sparse" --bs 4k --depth 1
 	check "read: $dir, large commands" copies "$dir/cli/tail" --bs 1m --depth 3
 	check "verify finds a difference: $dir" finds_difference "$dir/cli/tail" 2654321
+	check "read into what there is: $dir" keeps_output "$dir/cli/tail"
+	check "read without a stdout: $dir" without_stdout "$dir/cli/tail"
+	check "a name that is no text: $dir" odd_name "$dir"
 	writes "$dir"
 	check "a file that is being written: $dir" refused_writer "$dir/cli/tail"
 	check "gives way to a writer: $dir" gives_way "$dir/cli/tail"
@@ -520,6 +575,11 @@ sync -f "$HOMI_EXT4/cli"
 if [ -n "${HOMI_MONITOR:-}" ]; then
 	check "a stalled drive" times_out "$HOMI_EXT4/cli/large"
 	check "revoke" revoked "$HOMI_EXT4/cli/large"
+	for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
+		head -c 8388608 /dev/urandom >"$dir/cli/last"
+		sync -f "$dir/cli"
+		check "verify what is changed meanwhile: $dir" changed_meanwhile "$dir/cli/last"
+	done
 else
 	skip "a stalled drive" "no QEMU monitor to stall it with"
 fi

@@ -264,7 +264,9 @@ void homi_queue_get_config(const struct homi_queue *queue, struct homi_ring_conf
  * homi_queue_close - deletes it at the controller, then unmaps it
  *
  * Commands in flight are aborted: when this returns 0 the controller writes to
- * none of their buffers any more. The mappings are gone in any case.
+ * none of their buffers any more, or, if it did not answer within delete_ms, is
+ * being reset: homi_mem_release() is -EBUSY until it has let go of them. The
+ * mappings are gone in any case.
  */
 int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue);
 
@@ -274,7 +276,8 @@ int homi_queue_close(const struct homi_dev *dev, struct homi_queue *queue);
  * @queue->ring begins afresh: no command is outstanding, and what was in flight
  * may or may not have been executed. -EAGAIN while the controller resets,
  * -EBUSY if the queue is not lost; -ENOSPC: not to be had any more, close it.
- * After any error the queue is as lost as before.
+ * After these errors the queue is as lost as before; after another one, for
+ * want of memory say, it is good for nothing, close it.
  */
 int homi_queue_recreate(const struct homi_dev *dev, struct homi_queue *queue);
 
