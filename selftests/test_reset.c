@@ -416,20 +416,25 @@ static void *register_loop(void *arg)
 	return NULL;
 }
 
-TEST(register_during_resets)
+static void loop_during_resets(void *(*loop)(void *arg), void *arg)
 {
 	unsigned int i;
 	pthread_t thread;
 	struct stock stock;
 
 	stock_open(&stock);
-	ASSERT(!pthread_create(&thread, NULL, register_loop, NULL));
+	ASSERT(!pthread_create(&thread, NULL, loop, arg));
 	for (i = 0; i < 4; i++)
 		reset();
 	atomic_store(&stop, true);
 	ASSERT(!pthread_join(thread, NULL));
 	ASSERT(atomic_load(&rounds_done) > 0);
 	stock_check(&stock);
+}
+
+TEST(register_during_resets)
+{
+	loop_during_resets(register_loop, NULL);
 }
 
 /* Also where the only path to a namespace is the one that is reset. */
@@ -457,21 +462,11 @@ static void *files_loop(void *arg)
 
 FS_TEST(files_during_resets)
 {
-	unsigned int i;
-	pthread_t thread;
-	struct stock stock;
 	struct file file;
 
-	stock_open(&stock);
 	file_create(&file, dir, "resets", 4 * PAGE, 5);
-	ASSERT(!pthread_create(&thread, NULL, files_loop, &file));
-	for (i = 0; i < 4; i++)
-		reset();
-	atomic_store(&stop, true);
-	ASSERT(!pthread_join(thread, NULL));
-	ASSERT(atomic_load(&rounds_done) > 0);
+	loop_during_resets(files_loop, &file);
 	file_remove(&file);
-	stock_check(&stock);
 }
 
 /* A holder killed in the middle of a reset */

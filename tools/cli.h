@@ -202,8 +202,8 @@ int target_open(struct target *target, struct session *s, const struct options *
 int target_open_to_write(struct target *target, struct session *s, const struct options *opt,
 			 const char *path, struct trouble *t);
 void target_close(struct target *target, struct session *s);
-/* Why ESTALE: its blocks were given back, or the queue was lost. Returns EXIT_LOST with @t set. */
-int target_lost(const struct target *target, struct trouble *t);
+/* 0, or EXIT_LOST with @t set if its blocks were given back; an empty file has none. */
+int target_still_held(const struct target *target, struct trouble *t);
 /* Whole blocks; 0 or an exit status with @t set. @fetch's errors are STAGE_FILE's. */
 int target_write(struct target *target, struct session *s, uint64_t offset, uint64_t length,
 		 homi_fetch_fn fetch, void *arg, struct homi_pump_stats *stats,

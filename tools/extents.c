@@ -169,7 +169,7 @@ int cmd_extents(const struct options *opt)
 	struct session s = { 0 };
 	struct target target;
 	struct trouble t;
-	int ret = 0;
+	int ret;
 
 	if (dir >= 0) {
 		ret = show_tree(opt, dir);
@@ -200,9 +200,7 @@ int cmd_extents(const struct options *opt)
 	}
 	/* Whoever takes what is shown may take his time. */
 	fflush(stdout);
-	if (target.extents.table &&
-	    homi_extent_get_state(target.extents.table) > HOMI_EXTENT_RECALLED)
-		ret = target_lost(&target, &t);
+	ret = target_still_held(&target, &t);
 	target_close(&target, &s);
 	session_close(&s);
 	return ret ? trouble_report(&t, opt) : EXIT_OK;

@@ -119,8 +119,8 @@ int cmd_read(const struct options *opt)
 	ret = target_open(&target, &s, opt, opt->operands[0], true, &t);
 	if (ret)
 		goto out;
-	begin = clock_now_ns(CLOCK_MONOTONIC);
 	progress_begin(&sink.progress, opt, target.path, target.size);
+	begin = clock_now_ns(CLOCK_MONOTONIC);
 	ret = empty_sink(&sink, opt, &t);
 	if (!ret)
 		ret = target_read(&target, &s, opt->to ? 0 : HOMI_PUMP_ANY_ORDER, put, &sink,

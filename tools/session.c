@@ -128,7 +128,7 @@ static int target_begin(struct target *target, struct session *s, const struct o
 
 	memset(target, 0, sizeof(*target));
 	target->path = path;
-	target->fd = flags & O_PATH ? open(path, flags | O_CLOEXEC) : open_named(path, flags);
+	target->fd = open_named(path, flags);
 	if (target->fd < 0) {
 		diagnose(t, STAGE_FILE, -errno, 0, path);
 		return t->exit = EXIT_REFUSED;
@@ -186,7 +186,7 @@ static int pull(void *arg, uint64_t offset, void *data, size_t length)
 	return d->err;
 }
 
-int target_lost(const struct target *target, struct trouble *t)
+static int lost(const struct target *target, struct trouble *t)
 {
 	if (homi_extent_get_state(target->extents.table) != HOMI_EXTENT_VALID)
 		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
@@ -195,6 +195,13 @@ int target_lost(const struct target *target, struct trouble *t)
 	return trouble_set(t, EXIT_LOST, -ESTALE, "run again",
 			   "%s: the queue was lost: the controller was reset, or the queue revoked",
 			   target->path);
+}
+
+int target_still_held(const struct target *target, struct trouble *t)
+{
+	return target->extents.table &&
+	       homi_extent_get_state(target->extents.table) > HOMI_EXTENT_RECALLED ?
+	       lost(target, t) : 0;
 }
 
 static int failed_io(struct target *target, const struct homi_pump_stats *stats,
@@ -253,7 +260,7 @@ static int moved(struct target *target, struct session *s, const struct delivery
 	if (d->err)
 		return diagnose(t, STAGE_FILE, d->err, 0, target->path);
 	if (ret == -ESTALE)
-		return target_lost(target, t);
+		return lost(target, t);
 	if (ret == -EIO && stats->status)
 		return failed_io(target, stats, t);
 	return diagnose(t, STAGE_READ, ret, 0, target->path);

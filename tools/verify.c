@@ -193,8 +193,7 @@ static int changed(const struct target *target, struct trouble *t)
 	struct stat st;
 
 	if (target->extents.table)
-		return homi_extent_get_state(target->extents.table) > HOMI_EXTENT_RECALLED ?
-		       target_lost(target, t) : 0;
+		return target_still_held(target, t);
 	/* Empty, it was held by nothing. */
 	if (fstat(target->fd, &st) || st.st_size)
 		return trouble_set(t, EXIT_LOST, -ESTALE, "run again when the other side is done",
