@@ -33,12 +33,12 @@ static void waits_for_all(const char *dir, bool write, int (*act)(const char *pa
 	struct waiter waiter;
 
 	begin_beside(dir, 0);
-	if (!drive_throttle(40))
+	if (!drive_throttle(20))
 		SKIP("no QEMU whose drive can be held up");
 	nap_ms(10);
 	post_many(write);
-	/* The inode is theirs first. */
-	nap_ms(300);
+	/* The inode is theirs first: a third of them is over when the last one is under way. */
+	nap_ms(1000);
 	waiter_start(&waiter, act, file.path);
 	ASSERT_EQ(0, waiter_end(&waiter, 40000, NULL));
 	io_uring_wait_cqes(&ring, &cqe, ENTRIES, &second, NULL);
