@@ -42,12 +42,18 @@ static void post(enum way way, unsigned int slot, uint64_t at, uint32_t size)
 		else
 			io_uring_prep_read_fixed(sqe, 0, room[BASE] + slot * size, size, at, 0);
 	} else {
-		struct homi_uring_rw rw;
-
-		t.mem = mems[way];
-		t.flags = way == EXTENTS ? HOMI_RW_BY_EXTENTS : HOMI_RW_BY_FS;
-		rw = rw_make(&t, at, (uint64_t)slot * size, size);
-		sqe = rw_post(&rings[1], 0, writes, &rw, slot);
+		/* In place, as the library's helpers and io_uring's own do */
+		sqe = io_uring_get_sqe(&rings[1]);
+		io_uring_prep_rw(IORING_OP_URING_CMD, sqe, 0, NULL, 0, 0);
+		sqe->off = writes ? HOMI_WRITE : HOMI_READ;
+		*(struct homi_uring_rw *)sqe->cmd = (struct homi_uring_rw){
+			.flags = way == EXTENTS ? HOMI_RW_BY_EXTENTS : HOMI_RW_BY_FS,
+			.file = t.file,
+			.file_offset = at,
+			.mem_id = mems[way],
+			.length = size,
+			.mem_offset = (uint64_t)slot * size,
+		};
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
 }

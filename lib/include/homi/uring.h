@@ -130,15 +130,16 @@ int homi_uring_buf_open(struct homi_uring_buf *buf, const struct homi_uring_buf_
  */
 int homi_uring_buf_close(struct homi_uring_buf *buf);
 
+/* Bytes for a command in an SQE of 128 */
+#define HOMI_URING_ROOM	80
+
 /* IORING_OP_URING_CMD for the descriptor of homi's; not for callers */
 static inline void homi_uring_prep_(struct io_uring_sqe *sqe, const struct homi_dev *dev,
-				    uint32_t cmd, const void *area, size_t size, size_t room)
+				    uint32_t cmd)
 {
 	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, dev->fd, NULL, 0, 0);
 	/* cmd_op, and the padding behind it */
 	sqe->off = cmd;
-	memset(sqe->cmd, 0, room);
-	memcpy(sqe->cmd, area, size);
 }
 
 /**
@@ -155,7 +156,8 @@ static inline void homi_uring_prep_call(struct io_uring_sqe *sqe, const struct h
 
 	memset(&call, 0, sizeof(call));
 	call.addr = (uintptr_t)arg;
-	homi_uring_prep_(sqe, dev, cmd, &call, sizeof(call), 16);
+	homi_uring_prep_(sqe, dev, cmd);
+	memcpy(sqe->cmd, &call, sizeof(call));
 }
 
 /**
@@ -168,7 +170,9 @@ static inline void homi_uring_prep_call(struct io_uring_sqe *sqe, const struct h
 static inline void homi_uring_prep_rw(struct io_uring_sqe *sqe, const struct homi_dev *dev,
 				      uint32_t cmd, const struct homi_uring_rw *rw)
 {
-	homi_uring_prep_(sqe, dev, cmd, rw, sizeof(*rw), 80);
+	homi_uring_prep_(sqe, dev, cmd);
+	memcpy(sqe->cmd, rw, sizeof(*rw));
+	memset(sqe->cmd + sizeof(*rw), 0, HOMI_URING_ROOM - sizeof(*rw));
 }
 
 /* Of a FILE and a MEM; not for callers */
@@ -177,15 +181,16 @@ static inline void homi_uring_prep_file_(struct io_uring_sqe *sqe, const struct 
 					 const struct homi_mem *mem, uint64_t mem_offset,
 					 uint32_t length)
 {
-	struct homi_uring_rw rw;
+	/* In place: a copy is a good part of what user space does for an I/O. */
+	struct homi_uring_rw *rw = (struct homi_uring_rw *)(void *)sqe->cmd;
 
-	memset(&rw, 0, sizeof(rw));
-	rw.file = (int32_t)file_id;
-	rw.file_offset = file_offset;
-	rw.mem_id = mem->id;
-	rw.length = length;
-	rw.mem_offset = mem_offset;
-	homi_uring_prep_rw(sqe, dev, cmd, &rw);
+	homi_uring_prep_(sqe, dev, cmd);
+	memset(rw, 0, HOMI_URING_ROOM);
+	rw->file = (int32_t)file_id;
+	rw->file_offset = file_offset;
+	rw->mem_id = mem->id;
+	rw->length = length;
+	rw->mem_offset = mem_offset;
 }
 
 /**
