@@ -457,6 +457,10 @@ static const char *sqe_by_homi(void)
 		memcpy(want + 32, room + 32, 8);
 		memcpy(want + 48, &rw, sizeof(rw));
 		TAP_MUST(!memcmp(room, want, sizeof(want)));
+		/* Likewise by who has the structure already */
+		homi_uring_prep_rw(used_sqe(room), buf.dev, write ? HOMI_WRITE : HOMI_READ, &rw);
+		memcpy(want + 32, room + 32, 8);
+		TAP_MUST(!memcmp(room, want, sizeof(want)));
 	}
 	TAP_MUST(!homi_uring_buf_close(&buf));
 	return NULL;
