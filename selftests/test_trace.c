@@ -404,6 +404,10 @@ static bool must_run(void)
 	return !strncmp(name.release, "6.12", 4);
 }
 
+/*
+ * It runs for as long as its child does: a SIGINT that comes between two of its waits, bpftrace 0.17
+ * doesn't see (it looks for EINTR only).
+ */
 static void bpftrace_start(void)
 {
 	uint64_t end = now_ms() + 120000 * patience();
@@ -415,7 +419,8 @@ static void bpftrace_start(void)
 		SKIP("no BTF");
 	if (access(EXAMPLES "homi_latency.bt", R_OK))
 		SKIP("no " EXAMPLES "homi_latency.bt");
-	ASSERT(!shell("exec bpftrace -B none " EXAMPLES "homi_latency.bt >" BT_OUT " 2>&1 & echo $! >" BT_OUT ".pid"));
+	ASSERT(!shell("rm -f " BT_OUT "*; echo 'while [ ! -e " BT_OUT ".over ]; do sleep 0.1; done' >" BT_OUT ".child"));
+	ASSERT(!shell("exec bpftrace -B none -c '/bin/sh " BT_OUT ".child' " EXAMPLES "homi_latency.bt >" BT_OUT " 2>&1 & echo $! >" BT_OUT ".pid"));
 	while (shell("grep -q 'until Ctrl-C' " BT_OUT)) {
 		if (!shell("[ -d /proc/$(cat " BT_OUT ".pid) ]") && now_ms() < end) {
 			nap_ms(100);
@@ -456,7 +461,7 @@ TEST_TIMEOUT(example_of_bpftrace, 240)
 	for (i = 0; i < READS; i++)
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, i * PAGE, 0, PAGE));
 	ASSERT_EQ(PAGE, rw_do(&ring, &t, true, 0, 0, PAGE));
-	ASSERT(!shell("kill -INT $(cat " BT_OUT ".pid); while [ -d /proc/$(cat " BT_OUT ".pid) ]; do sleep 0.1; done"));
+	ASSERT(!shell(">" BT_OUT ".over; while [ -d /proc/$(cat " BT_OUT ".pid) ]; do sleep 0.1; done"));
 	shell("sed 's/^/# /' " BT_OUT);
 	ASSERT_EQ(READS, bpftrace_sum("fs_read"));
 	ASSERT_EQ(1, bpftrace_sum("fs_write"));
