@@ -15,6 +15,7 @@
 
 #include "harness.h"
 #include "ring.h"
+#include "tracer.h"
 
 #define TRACING	"/sys/kernel/tracing/"
 
@@ -169,39 +170,34 @@ TEST(kprobes)
 	check_works();
 }
 
-/*
- * A tracer's own probes, put there and taken away. It runs for as long as its child does: a SIGINT
- * that comes between two of its waits, bpftrace 0.17 doesn't see (it looks for EINTR only).
- */
+#define PROBES	"/tmp/homi.probes"
+
+/* A tracer's own probes, put there and taken away. */
 TEST_TIMEOUT(bpftrace, 180)
 {
-	const char *child = ">ready; while [ ! -e over ]; do sleep 0.1; done";
-	uint64_t end = now_ms() + 120000;
 	unsigned int i;
 
 	begin();
 	if (!have("bpftrace"))
 		SKIP("no bpftrace");
-	ASSERT(!shell("rm -rf /tmp/homi.bt; mkdir /tmp/homi.bt"));
-	ASSERT_EQ(0, chdir("/tmp/homi.bt"));
+	ASSERT(!shell("rm -f " PROBES));
 	for (i = 0; i < ARRAY_SIZE(functions); i++)
-		ASSERT(!shell("echo 'kprobe:%s, kretprobe:%s { @[probe] = count(); }' >>probes.bt",
+		ASSERT(!shell("echo 'kprobe:%s, kretprobe:%s { @[probe] = count(); }' >>" PROBES,
 			      functions[i], functions[i]));
-	ASSERT(!shell("echo '%s' >child", child));
-	ASSERT(!shell("exec bpftrace -c '/bin/sh child' probes.bt >out 2>&1 & echo $! >pid"));
-	while (access("ready", F_OK)) {
-		if (now_ms() > end)
-			FAIL("bpftrace does not start: %d", shell("sed 's/^/# /' out"));
-		nap_ms(100);
+	if (!tracer_start(PROBES, 120000)) {
+		tracer_show();
+		FAIL("bpftrace does not start");
 	}
 	check_works();
-	ASSERT(!shell(">over; while [ -d /proc/$(cat pid) ]; do sleep 0.1; done"));
+	tracer_end();
 	for (i = 0; i < ARRAY_SIZE(functions); i++)
-		if (shell("grep -q '@.kprobe:%s.: [1-9]' out", functions[i]) ||
-		    shell("grep -q '@.kretprobe:%s.: [1-9]' out", functions[i]))
-			FAIL("bpftrace saw no %s: %d", functions[i], shell("sed 's/^/# /' out"));
-	ASSERT_EQ(0, chdir("/"));
-	shell("rm -rf /tmp/homi.bt");
+		if (shell("grep -q '@.kprobe:%s.: [1-9]' " TRACER_OUT, functions[i]) ||
+		    shell("grep -q '@.kretprobe:%s.: [1-9]' " TRACER_OUT, functions[i])) {
+			tracer_show();
+			FAIL("bpftrace saw no %s", functions[i]);
+		}
+	tracer_remove();
+	ASSERT(!unlink(PROBES));
 	check_works();
 }
 

@@ -13,6 +13,7 @@
 #include "harness.h"
 #include "held.h"
 #include "removal.h"
+#include "tracer.h"
 #include "uring_rw.h"
 
 #define TRACING		"/sys/kernel/tracing/"
@@ -393,7 +394,6 @@ TEST(filtered)
 /* --- the examples --- */
 
 #define READS	25u
-#define BT_OUT	"/tmp/homi.latency"
 
 /* The first kernel of those it has to run on; on others it may be older than they are. */
 static bool must_run(void)
@@ -404,13 +404,8 @@ static bool must_run(void)
 	return !strncmp(name.release, "6.12", 4);
 }
 
-/*
- * It runs for as long as its child does: a SIGINT that comes between two of its waits, bpftrace 0.17
- * doesn't see (it looks for EINTR only).
- */
 static void bpftrace_start(void)
 {
-	uint64_t end = now_ms() + 120000 * patience();
 	char line[SKIP_REASON_SIZE / 2];
 
 	if (!have("bpftrace"))
@@ -419,21 +414,17 @@ static void bpftrace_start(void)
 		SKIP("no BTF");
 	if (access(EXAMPLES "homi_latency.bt", R_OK))
 		SKIP("no " EXAMPLES "homi_latency.bt");
-	ASSERT(!shell("rm -f " BT_OUT "*; echo 'while [ ! -e " BT_OUT ".over ]; do sleep 0.1; done' >" BT_OUT ".child"));
-	ASSERT(!shell("exec bpftrace -B none -c '/bin/sh " BT_OUT ".child' " EXAMPLES "homi_latency.bt >" BT_OUT " 2>&1 & echo $! >" BT_OUT ".pid"));
-	while (shell("grep -q 'until Ctrl-C' " BT_OUT)) {
-		if (!shell("[ -d /proc/$(cat " BT_OUT ".pid) ]") && now_ms() < end) {
-			nap_ms(100);
-			continue;
-		}
-		if (must_run())
-			FAIL("bpftrace does not start: %d", shell("sed 's/^/# /' " BT_OUT));
-		shell("kill -9 $(cat " BT_OUT ".pid) 2>/dev/null");
-		shell("grep -v '^Attaching' " BT_OUT " | head -n 1 >" BT_OUT ".why");
-		if (!sysfs_read(line, sizeof(line), BT_OUT ".why"))
-			strcpy(line, "says nothing");
-		SKIP("this bpftrace does not run on this kernel: %s", line);
+	if (tracer_start("-B none " EXAMPLES "homi_latency.bt", 120000 * patience()))
+		return;
+	if (must_run()) {
+		tracer_show();
+		FAIL("bpftrace does not start");
 	}
+	shell("grep -v '^Attaching' " TRACER_OUT " | head -n 1 >" TRACER "/why");
+	if (!sysfs_read(line, sizeof(line), TRACER "/why"))
+		strcpy(line, "says nothing");
+	tracer_remove();
+	SKIP("this bpftrace does not run on this kernel: %s", line);
 }
 
 /* A histogram's numbers, added up */
@@ -444,7 +435,7 @@ static unsigned int bpftrace_sum(const char *key)
 	FILE *f;
 
 	snprintf(command, sizeof(command),
-		 "awk -v key='@%s[%s]:' '/^@/ { mine = $1 == key } mine && /^[[(]/ { sub(/^[^])]*[])]/, \"\"); n += $1 } END { print n + 0 }' " BT_OUT,
+		 "awk -v key='@%s[%s]:' '/^@/ { mine = $1 == key } mine && /^[[(]/ { sub(/^[^])]*[])]/, \"\"); n += $1 } END { print n + 0 }' " TRACER_OUT,
 		 key, ctrl_name());
 	f = popen(command, "r");
 	ASSERT(f && fscanf(f, "%u", &sum) == 1);
@@ -461,13 +452,14 @@ TEST_TIMEOUT(example_of_bpftrace, 240)
 	for (i = 0; i < READS; i++)
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, i * PAGE, 0, PAGE));
 	ASSERT_EQ(PAGE, rw_do(&ring, &t, true, 0, 0, PAGE));
-	ASSERT(!shell(">" BT_OUT ".over; while [ -d /proc/$(cat " BT_OUT ".pid) ]; do sleep 0.1; done"));
-	shell("sed 's/^/# /' " BT_OUT);
+	tracer_end();
+	tracer_show();
+	ASSERT(!shell("grep -q 'until Ctrl-C' " TRACER_OUT));
 	ASSERT_EQ(READS, bpftrace_sum("fs_read"));
 	ASSERT_EQ(1, bpftrace_sum("fs_write"));
 	ASSERT_EQ(0, bpftrace_sum("extents_read"));
-	ASSERT(shell("grep -q '^@begin' " BT_OUT));
-	shell("rm -f " BT_OUT "*");
+	ASSERT(shell("grep -q '^@begin' " TRACER_OUT));
+	tracer_remove();
 	file_remove(&file);
 }
 
