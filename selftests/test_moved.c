@@ -104,15 +104,26 @@ static int act_move(const char *path)
 	return fd < 0 || from < 0 || ext4_move(fd, from, SIZE / PAGE) ? errno : 0;
 }
 
-TEST(moving_waits)
+static void moving_waits(bool write)
 {
 	const char *dir = need_fs("ext4");
 
 	file_create(&donor, dir, "donor", SIZE, 77);
 	file_reopen(&donor, O_RDWR);
 	ASSERT(!ftruncate(donor.fd, 0) && !fallocate(donor.fd, 0, 0, SIZE) && !fsync(donor.fd));
-	waits_for_all(dir, true, act_move);
+	waits_for_all(dir, write, act_move);
 	file_remove(&donor);
+}
+
+/* What it moves is in the page cache: it asks the drive for nothing that these READs are before. */
+TEST(moving_waits_for_reads)
+{
+	moving_waits(false);
+}
+
+TEST(moving_waits_for_writes)
+{
+	moving_waits(true);
 }
 
 static char other_path[300];
