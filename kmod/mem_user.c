@@ -145,16 +145,19 @@ static int homi_mem_user_pin(struct homi_mem_user *user, unsigned long addr)
 	return 0;
 }
 
-/* The pages; their mapping is gone. Takes the mmap_lock of whose they are. */
-static void homi_mem_user_unpin(struct homi_mem_user *user)
+/*
+ * The pages; their mapping is gone. @written: the function may have done so; pages
+ * that were refused are not to be dirtied behind their file system's back. Takes the
+ * mmap_lock of whose they are.
+ */
+static void homi_mem_user_unpin(struct homi_mem_user *user, bool written)
 {
 	unsigned long done, n;
 
 	for (done = 0; done < user->pinned; done += n) {
 		n = min_t(unsigned long, user->pinned - done,
 			  HOMI_MEM_PIN_PAGES);
-		unpin_user_pages_dirty_lock(user->pages + done, n,
-					    user->mem.dir == DMA_BIDIRECTIONAL);
+		unpin_user_pages_dirty_lock(user->pages + done, n, written);
 		cond_resched();
 	}
 	account_locked_vm(user->mm, user->nr_pages, false);
@@ -220,7 +223,7 @@ static struct homi_mem_user *homi_mem_user_alloc(struct homi_mem_register *cmd,
 	mmgrab(user->mm);
 	ret = homi_mem_user_fill(user, dev, cmd->addr);
 	if (ret) {
-		homi_mem_user_unpin(user);
+		homi_mem_user_unpin(user, false);
 		homi_mem_user_release(user);
 		return ERR_PTR(ret);
 	}
@@ -364,7 +367,7 @@ static void homi_mem_user_drop(struct homi_mem_user *user)
 {
 	if (!refcount_dec_and_test(&user->users))
 		return;
-	homi_mem_user_unpin(user);
+	homi_mem_user_unpin(user, user->mem.dir == DMA_BIDIRECTIONAL);
 	homi_quota_uncharge(user->mem.obj.ctx, HOMI_QUOTA_PAGES, user->nr_pages);
 }
 
@@ -562,7 +565,7 @@ struct homi_mem *homi_mem_user(struct homi_ctx *ctx,
 	ret = homi_object_reserve(ctx, &user->mem.obj, HOMI_OBJ_MEM,
 				  &homi_mem_user_ops);
 	if (ret) {
-		homi_mem_user_unpin(user);
+		homi_mem_user_unpin(user, false);
 		homi_mem_user_release(user);
 		goto err_uncharge;
 	}
