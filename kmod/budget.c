@@ -132,10 +132,20 @@ static void homi_budget_pay(struct homi_user *user, struct homi_toll *toll)
 	toll->paid = true;
 }
 
-/* It was paid for a length that it has no more: a file grew, or shrank. */
-static void homi_budget_adjust(struct homi_user *user, struct homi_toll *toll,
-			       u32 bytes)
+/**
+ * homi_budget_adjust - what was paid for a length is for another one
+ * @ctx: as it was taken
+ * @toll: paid
+ * @bytes: of it: a file grew, or shrank, before it was known where it lies
+ *
+ * Nobody waits: what is missing is owed, by those who come next.
+ */
+void homi_budget_adjust(struct homi_ctx *ctx, struct homi_toll *toll, u32 bytes)
 {
+	struct homi_user *user = ctx->user;
+
+	if (toll->bytes == bytes)
+		return;
 	spin_lock(&user->lock);
 	homi_bucket_give(&user->level[1], homi_budget_cost(toll->bytes, 1));
 	homi_bucket_take(&user->level[1], homi_budget_cost(bytes, 1));
@@ -161,8 +171,7 @@ bool homi_budget_take(struct homi_ctx *ctx, struct homi_toll *toll, u32 bytes)
 	struct homi_user *user = ctx->user;
 
 	if (toll->paid) {
-		if (toll->bytes != bytes)
-			homi_budget_adjust(user, toll, bytes);
+		homi_budget_adjust(ctx, toll, bytes);
 		return true;
 	}
 	toll->bytes = bytes;

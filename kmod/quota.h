@@ -105,6 +105,7 @@ void homi_users_show(struct homi_ctrl *ctrl, struct seq_file *m);
 void homi_budget_init(struct homi_user *user);
 bool homi_budget_take(struct homi_ctx *ctx, struct homi_toll *toll, u32 bytes);
 int homi_budget_wait(struct homi_ctx *ctx, struct homi_toll *toll);
+void homi_budget_adjust(struct homi_ctx *ctx, struct homi_toll *toll, u32 bytes);
 void homi_budget_refund(struct homi_ctx *ctx, struct homi_toll *toll);
 void homi_budget_wake(struct homi_ctrl *ctrl);
 bool homi_budget_is_whole(struct homi_ctrl *ctrl, struct homi_user *user);

@@ -470,7 +470,7 @@ static int homi_rw_begin(struct homi_ctx *ctx, struct io_uring_cmd *cmd,
 		if (!homi_budget_is_set(ctx->ctrl) ||
 		    homi_budget_take(ctx, toll, homi_rw_bytes(&named, rw)))
 			return homi_rw_by_extents(&named, cmd, rw, write,
-						  may_wait);
+						  may_wait, toll);
 		homi_rw_put(&named);
 		return -EAGAIN;
 	}

@@ -24,7 +24,7 @@ struct homi_named {
 	struct file *of;
 };
 
-/* What it can be of what it asks for, which is what a budget has to have */
+/* What it can be of what it asks for, as far as is known before it is begun */
 static inline u32 homi_rw_bytes(const struct homi_named *named,
 				const struct homi_uring_rw *rw)
 {
@@ -42,7 +42,7 @@ void homi_rw_count(struct homi_ctx *ctx, enum homi_way by, bool write, long ret)
 int homi_rw_by_extents(const struct homi_named *named,
 		       struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
-		       bool may_wait);
+		       bool may_wait, struct homi_toll *toll);
 int homi_rw_extents_init(void);
 void homi_rw_extents_exit(void);
 

@@ -855,7 +855,8 @@ static bool homi_direct_is_empty(const struct homi_direct *d)
 
 /* Its file is not empty, and there may be something to read. */
 static int homi_direct_begin(struct homi_direct *d,
-			     const struct homi_uring_rw *rw, bool may_wait)
+			     const struct homi_uring_rw *rw, bool may_wait,
+			     struct homi_toll *toll)
 {
 	int ret = homi_direct_enter(d, rw, may_wait);
 
@@ -870,6 +871,10 @@ static int homi_direct_begin(struct homi_direct *d,
 	d->bad = d->blocks;
 	if (!ret && d->blocks) {
 		((struct homi_direct_pdu *)d->cmd->pdu)->direct = d;
+		/* Its file may have grown while it waited for its place. */
+		if (toll->paid)
+			homi_budget_adjust(d->named.mem->obj.ctx, toll,
+					   d->length);
 		ret = homi_direct_run(d, may_wait);
 		if (ret == -EIOCBQUEUED)
 			return ret;
@@ -888,13 +893,14 @@ static int homi_direct_begin(struct homi_direct *d,
  * @rw: checked as far as both ways are alike
  * @write: which
  * @may_wait: or -EAGAIN if that would be needed
+ * @toll: of it; for what it is by then, if it is paid
  *
  * Return: see homi_rw()
  */
 int homi_rw_by_extents(const struct homi_named *named,
 		       struct io_uring_cmd *cmd,
 		       const struct homi_uring_rw *rw, bool write,
-		       bool may_wait)
+		       bool may_wait, struct homi_toll *toll)
 {
 	struct homi_direct *d = homi_direct_new(named, cmd, write);
 	int ret;
@@ -910,7 +916,7 @@ int homi_rw_by_extents(const struct homi_named *named,
 		homi_direct_drop(d);
 		return min(ret, 0);
 	}
-	return homi_direct_begin(d, rw, may_wait);
+	return homi_direct_begin(d, rw, may_wait, toll);
 }
 
 int homi_rw_extents_init(void)

@@ -233,6 +233,60 @@ TEST(end_of_file)
 	file_remove(&file);
 }
 
+#define MORE	(16 * SIZE)
+
+/* The file is locked for all of it, and longer when it is there. */
+static void grow(void)
+{
+	int fd = open(file.path, O_WRONLY | O_DIRECT);
+
+	ASSERT(fd >= 0);
+	ASSERT_EQ(MORE, pwrite(fd, new_memory(MORE), MORE, SIZE));
+}
+
+/* What was behind the end of the file when it was let through */
+TEST(grown_meanwhile)
+{
+	unsigned int i, good = 0;
+	struct account before;
+	struct stat st;
+	pid_t pid;
+
+	start(need_fs("ext4"));
+	if (!goes_beside())
+		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
+	quota_set(KIB, 1 << 20);
+	before = account_of(0);
+	if (!drive_throttle(1))
+		SKIP("no QEMU whose drive can be held up");
+	pid = child_start(grow);
+	nap_ms(500 * patience());
+	for (i = 0; i < ENTRIES; i++) {
+		struct homi_uring_rw rw = rw_make(&t, SIZE + (uint64_t)i * PIECE,
+						  (uint64_t)i * PIECE, PIECE);
+
+		rw_post(&ring, t.fd, false, &rw, i);
+	}
+	ASSERT_EQ(ENTRIES, io_uring_submit(&ring));
+	nap_ms(300 * patience());
+	ASSERT(!fstat(file.fd, &st));
+	ASSERT_EQ(SIZE, st.st_size);
+	ASSERT_EQ(0, io_uring_cq_ready(&ring));
+	drive_throttle(0);
+	ASSERT_EQ(0, child_status(pid));
+	for (i = 0; i < ENTRIES; i++) {
+		int res = uring_reap(&ring, NULL);
+
+		if (res)
+			ASSERT_EQ(PIECE, res);
+		good += !!res;
+	}
+	ASSERT(good);
+	ASSERT_EQ(before.ios + good, account_of(0).ios);
+	ASSERT_EQ(before.bytes + (uint64_t)good * PIECE, account_of(0).bytes);
+	file_remove(&file);
+}
+
 /* --- others --- */
 
 static void another_user(void)
