@@ -259,7 +259,7 @@ int homi_place_find(struct homi_ctrl *ctrl, struct super_block *sb,
  * homi_extent_errno - what EXTENT_RESOLVE answers with
  * @err: 0 or a negative errno; a file system may say anything: that its own blocks are
  *	bad (EUCLEAN), say, or what an earlier write-back met (ENOSPC), which means
- *	something else here
+ *	something else here; EACCES is a security module's EPERM
  * @write: HOMI_RESOLVE_WRITE
  */
 int homi_extent_errno(int err, bool write)
@@ -279,9 +279,15 @@ int homi_extent_errno(int err, bool write)
 		return err;
 	case -ERESTARTSYS:
 		return -EINTR;
+	case -EACCES:
+		return -EPERM;
 	case -EROFS:
 		return write ? err : -EIO;
 	default:
 		return -EIO;
 	}
 }
+
+#if IS_ENABLED(CONFIG_HOMI_KUNIT_TEST)
+#include "tests/extent_check_test.c"
+#endif

@@ -467,7 +467,8 @@ static int homi_set_make(struct homi_set *set, const struct path *root,
 	int ret;
 	u32 i;
 
-	files = kvcalloc(set->count, sizeof(*files), GFP_KERNEL_ACCOUNT);
+	files = kvcalloc(set->count, sizeof(*files),
+			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!files)
 		return -ENOMEM;
 	ret = homi_set_ask_all(set, root, names, files);
@@ -488,7 +489,7 @@ static struct homi_set *homi_set_alloc(struct homi_ctx *ctx, u32 count)
 		return ERR_PTR(-ENOMEM);
 	set->count = count;
 	set->members = kvcalloc(count, sizeof(*set->members),
-				GFP_KERNEL_ACCOUNT);
+				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (set->members)
 		ret = homi_object_reserve(ctx, &set->obj, HOMI_OBJ_SET,
 					  &homi_set_ops);
