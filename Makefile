@@ -12,11 +12,13 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UDEVDIR ?= /usr/lib/udev/rules.d
 SYSUSERSDIR ?= /usr/lib/sysusers.d
+DOCDIR ?= $(PREFIX)/share/doc/homi
 export PREFIX DESTDIR
 
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 
-all: modules lib tools
+# The module is "make dkms-install", or "make modules K=<release>".
+all: lib tools
 
 setup:
 	scripts/setup
@@ -51,6 +53,9 @@ install: lib tools
 	install -D -m 644 scripts/60-homi.rules $(DESTDIR)$(UDEVDIR)/60-homi.rules
 	install -D -m 644 scripts/homi.sysusers $(DESTDIR)$(SYSUSERSDIR)/homi.conf
 	install -D -m 644 include/uapi/linux/homi.h $(DESTDIR)$(PREFIX)/include/linux/homi.h
+	install -d $(DESTDIR)$(DOCDIR)
+	install -m 644 LICENSES/*.txt $(DESTDIR)$(DOCDIR)/
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 dkms-install:
 	scripts/dkms-install $(VERSION)

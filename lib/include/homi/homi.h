@@ -230,7 +230,8 @@ struct homi_ring_place {
  * @queue: written
  *
  * The memory stays registered as long as the queue lives. A completion ring is zeroed
- * here if @mem->addr is known, else by the caller before. If one of both rings can't be
+ * here if @mem->addr is known, else by the caller before: nobody else's ring may be there,
+ * whatever comes of the call. If one of both rings can't be
  * seen from here, @queue->ring is none: the device that sees it makes its own of
  * homi_queue_get_config().
  */

@@ -5,8 +5,8 @@
 /**
  * DOC: io_uring
  *
- * For programs with liburing: what to put into an SQE. READ and WRITE need a ring
- * with IORING_SETUP_SQE128; see struct homi_uring_rw for what they do and return.
+ * For programs with liburing, which libhomi.pc does not ask for (Debian: liburing-dev): what to
+ * put into an SQE. READ and WRITE need a ring with IORING_SETUP_SQE128; see struct homi_uring_rw for what they do and return.
  *
  * struct homi_uring_buf is for dma-bufs. Kernels after 7.3 have a registration of these
  * themselves, for raw block devices; homi has one for files. It says which of both it is.
