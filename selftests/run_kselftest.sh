@@ -26,6 +26,10 @@ tests=$here/homi
 mounts=/run/homi-selftests
 
 usage() { sed -n '/^# usage/,/^set -u/s/^# \{0,1\}//p' "$0"; exit "$1"; }
+wrong() {
+	echo "run_kselftest.sh: $*" >&2
+	usage 1 >&2
+}
 all_tests() {
 	if [ -f "$here/kselftest-list.txt" ]; then
 		sed -n 's/^homi://p' "$here/kselftest-list.txt"
@@ -37,14 +41,21 @@ all_tests() {
 wanted=() override='' dry='' summary=''
 while [ $# -gt 0 ]; do
 	case $1 in
+	-t | --test | -c | --collection | -o | --override-timeout) [ $# -ge 2 ] || wrong "$1 needs an argument" ;;
+	esac
+	case $1 in
 	-t | --test) wanted+=("${2#homi:}"); shift ;;
-	-c | --collection) [ "${2:-}" = homi ] || { echo "there is only the collection homi" >&2; exit 1; }; shift ;;
-	-o | --override-timeout) override=$2; shift ;;
+	-c | --collection) [ "$2" = homi ] || wrong "there is only the collection homi"; shift ;;
+	-o | --override-timeout)
+		[[ $2 =~ ^[0-9]+$ ]] || wrong "$1 needs a number of seconds, not \"$2\""
+		override=$2
+		shift
+		;;
 	-d | --dry-run) dry=1 ;;
 	-l | --list) all_tests | sed 's/^/homi:/'; exit 0 ;;
 	-s | --summary) summary=1 ;;
 	-h | --help) usage 0 ;;
-	*) usage 1 >&2 ;;
+	*) wrong "there is no option \"$1\"" ;;
 	esac
 	shift
 done

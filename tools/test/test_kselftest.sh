@@ -53,6 +53,16 @@ mounted_is_kept() {
 	refused HOMI_TEST_FORCE=1 || status=1
 	umount "$tmp/mnt" && wipefs "$ns" | cmp - "$tmp/before" && return $status
 }
+usage() {
+	local option
+
+	for option in -t --test -c -o --override-timeout "-o soon" "-c other" -x; do
+		# shellcheck disable=SC2086 # an option with its argument
+		./run_kselftest.sh $option >"$tmp/said" 2>&1
+		[ $? = 1 ] && grep -q "^run_kselftest.sh: " "$tmp/said" && grep -q "^usage: " "$tmp/said" &&
+			! grep -q "^TAP" "$tmp/said" || { echo "$option:"; cat "$tmp/said"; return 1; }
+	done
+}
 forced() { tests="-t test_ctrl" run HOMI_TEST_NS="$ns" HOMI_TEST_FORCE=1 && grep -q "taken, and lost what is on it: ext4" "$tmp/said"; }
 # Who is stopped leaves nothing mounted.
 interrupted() {
@@ -71,6 +81,7 @@ interrupted() {
 
 works "the archive is made and unpacked" unpacked
 cd "$tmp/homi-selftests" || { plan; exit; }
+works "what it is told wrongly it says" usage
 works "selftests pass on $ns" passes
 works "it is empty again" empty
 works "what holds a file system is refused, and kept" data_is_kept
