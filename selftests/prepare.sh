@@ -4,7 +4,10 @@
 # By the names of these partitions the tests know that they are meant. All that was there is lost:
 # whether it may be is not asked here but by guard.
 #
-# usage: prepare.sh format NAMESPACE | mount NAMESPACE DIR | clear NAMESPACE DIR
+# usage: prepare.sh check NAMESPACE	can this be done here? Nothing is changed.
+#	prepare.sh format NAMESPACE	which begins with check
+#	prepare.sh mount NAMESPACE DIR
+#	prepare.sh clear NAMESPACE DIR
 set -u
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -21,13 +24,26 @@ patiently() {
 	"$@"
 }
 
+# What is left for partition 3; sizes are in MiB. Everything that can be missing is asked for here,
+# before anything is lost.
+check() {
+	local dev=$1 tool size missing=
+
+	for tool in blockdev mkfs.ext4 mkfs.xfs mount mountpoint sfdisk umount wipefs; do
+		[ -x "$(command -v "$tool")" ] || missing+=" $tool"
+	done
+	[ -z "$missing" ] || fail "not found:$missing (Debian: apt install e2fsprogs fdisk mount util-linux xfsprogs)"
+	size=$(blockdev --getsize64 "$dev") || fail "the size of $dev"
+	rest=$((size / 1048576 - 742))
+	[ $rest -ge 256 ] || fail "$dev is too small: it takes 1 GiB"
+	[ $rest -le 1024 ] || rest=1024
+}
+
 # Sizes in MiB; the one of XFS is just above what mkfs.xfs allows.
 format() {
 	local dev=$1 rest
 
-	rest=$(($(blockdev --getsize64 "$dev") / 1048576 - 742))
-	[ $rest -ge 256 ] || fail "$dev is too small: it takes 1 GiB"
-	[ $rest -le 1024 ] || rest=1024
+	check "$dev"
 	wipefs -qa "$dev" || fail "wipefs $dev"
 	sfdisk -q --no-reread --no-tell-kernel "$dev" <<-END || fail "sfdisk $dev"
 		label: gpt
@@ -53,14 +69,14 @@ clear() {
 	done
 	rmdir "$2/ext4" "$2/xfs" "$2" 2>/dev/null
 	for part in "${dev}"p?; do
-		patiently wipefs -qa "$part"
+		! [ -b "$part" ] || patiently wipefs -qa "$part"
 	done
 	patiently wipefs -qa "$dev" && patiently blockdev --rereadpt "$dev" || fail "$dev keeps its partitions"
 }
 
 case ${1:-} in
-format) format "${2:?}" ;;
+check | format) "$1" "${2:?}" ;;
 mount) make_mounts "${2:?}" "${3:?}" ;;
 clear) clear "${2:?}" "${3:?}" ;;
-*) fail "usage: prepare.sh format NAMESPACE | mount NAMESPACE DIR | clear NAMESPACE DIR" ;;
+*) fail "usage: prepare.sh check|format NAMESPACE, or mount|clear NAMESPACE DIR" ;;
 esac

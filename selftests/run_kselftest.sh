@@ -103,6 +103,8 @@ prepare() {
 	HOMI_CTRL=$(sed -n 's/^.* on \(nvme[0-9]*\): taken.*/\1/p' <<<"$said")
 	export HOMI_TEST_NS HOMI_CTRL HOMI_DEV=/dev/homi/$HOMI_CTRL
 	[ -c "$HOMI_DEV" ] || bail_out "there is no $HOMI_DEV: load homi (\"homi check\" tells more)"
+	said=$("$tests/prepare.sh" check "$HOMI_TEST_NS" 2>&1) || bail_out "$said"
+	# From here on it is wiped, at the end too.
 	prepared=1
 	modprobe -qa ext4 xfs
 	said=$("$tests/prepare.sh" format "$HOMI_TEST_NS" 2>&1 && "$tests/prepare.sh" mount "$HOMI_TEST_NS" $mounts 2>&1) ||
