@@ -195,49 +195,71 @@ static void refuse_neighbours(const char *disk)
 
 /* --- what is on it --- */
 
-/* A signature that libblkid knows, "ext4" or "table of partitions (gpt)"; false: there is none. */
-static bool signature(char *text, size_t size)
+/* Is the table of partitions on the disk the one that prepare.sh writes? */
+static bool table_is_ours(const char *disk, blkid_probe pr)
 {
-	static const char *const values[] = { "TYPE", "PTTYPE" };
+	blkid_partlist list = blkid_probe_get_partitions(pr);
+	blkid_partition part;
+	int i;
+
+	if (!list || blkid_partlist_numof_partitions(list) != SCRATCH_PARTS)
+		return false;
+	for (i = 0; i < SCRATCH_PARTS; i++) {
+		part = blkid_partlist_get_partition_by_partno(list, i + 1);
+		if (!part || !scratch_is_ours(disk, i + 1, blkid_partition_get_name(part),
+					      blkid_partition_get_start(part),
+					      blkid_partition_get_size(part)))
+			return false;
+	}
+	return true;
+}
+
+/* A signature that libblkid knows, "ext4" or "a table of partitions (gpt)"; "": there is none, or ours. */
+static void signature(const char *disk, char *text, size_t size, bool *ours)
+{
 	blkid_probe pr = blkid_new_probe_from_filename(ns);
 	const char *value;
-	unsigned int i;
 	int ret;
 
+	text[0] = '\0';
+	*ours = false;
 	if (!pr)
 		refuse("cannot be read: %s", strerror(errno));
 	blkid_probe_enable_superblocks(pr, 1);
 	blkid_probe_set_superblocks_flags(pr, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_BADCSUM);
 	blkid_probe_enable_partitions(pr, 1);
 	blkid_probe_set_partitions_flags(pr, BLKID_PARTS_MAGIC);
-	while (!(ret = blkid_do_probe(pr))) {
-		for (i = 0; i < 2; i++) {
-			if (blkid_probe_lookup_value(pr, values[i], &value, NULL))
-				continue;
-			snprintf(text, size, i ? "a table of partitions (%s)" : "%s", value);
-			blkid_free_probe(pr);
-			return true;
+	/* Tables come after everything else. */
+	while (!text[0] && !*ours && !(ret = blkid_do_probe(pr))) {
+		if (!blkid_probe_lookup_value(pr, "TYPE", &value, NULL)) {
+			snprintf(text, size, "%s", value);
+		} else if (!blkid_probe_lookup_value(pr, "PTTYPE", &value, NULL)) {
+			snprintf(text, size, "a table of partitions (%s)", value);
+			*ours = !strcmp(value, "gpt") && table_is_ours(disk, pr);
+			if (*ours)
+				text[0] = '\0';
 		}
 	}
-	if (ret < 0)
+	if (!text[0] && !*ours && ret < 0)
 		refuse("it can't be told what is on it");
 	blkid_free_probe(pr);
-	return false;
 }
 
-/* What is there; "": nothing */
+/*
+ * What is there; "": nothing, or what an earlier run left. One that was cut off may have left a table
+ * that the kernel was not told of, or the kernel partitions that are on the disk no more.
+ */
 static void contents(const char *disk, char *text, size_t size)
 {
-	unsigned int count, ours;
+	bool known_ours, ours;
+	unsigned int count;
 
-	text[0] = '\0';
-	count = scratch_partitions(disk, &ours);
-	if (count && count == ours)
-		printf("%s: what an earlier run of these tests left\n", ns);
-	else if (count)
+	count = scratch_partitions(disk, &known_ours);
+	signature(disk, text, size, &ours);
+	if (count && !known_ours)
 		snprintf(text, size, "%u partition%s", count, count == 1 ? "" : "s");
-	else
-		signature(text, size);
+	else if (!text[0] && (count || ours))
+		printf("%s: what an earlier run of these tests left\n", ns);
 }
 
 /* --- the namespace itself --- */

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Makes a namespace ready for the tests: ext4 on partition 1, XFS on 2, and 3 free to be overwritten.
-# By the names of these partitions the tests know that they are meant. All that was there is lost:
-# whether it may be is not asked here but by guard.
+# By names and places of these partitions the tests, and guard, know that they are meant. All that was
+# there is lost: whether it may be is not asked here but by guard.
 #
 # usage: prepare.sh check NAMESPACE	can this be done here? Nothing is changed.
 #	prepare.sh format NAMESPACE	which begins with check
+#	prepare.sh table NAMESPACE	the same without file systems
 #	prepare.sh mount NAMESPACE DIR
 #	prepare.sh clear NAMESPACE DIR
 set -u
@@ -39,8 +40,9 @@ check() {
 	[ $rest -le 1024 ] || rest=1024
 }
 
-# Sizes in MiB; the one of XFS is just above what mkfs.xfs allows.
-format() {
+# scratch.c has the same numbers. The one of XFS is just above what mkfs.xfs allows. sfdisk would put
+# the beginnings elsewhere on a drive that asks for it.
+table() {
 	local dev=$1 rest
 
 	check "$dev"
@@ -48,12 +50,16 @@ format() {
 	sfdisk -q --no-reread --no-tell-kernel "$dev" <<-END || fail "sfdisk $dev"
 		label: gpt
 		start=1MiB, size=420MiB, name=homi-ext4
-		size=320MiB, name=homi-xfs
-		size=${rest}MiB, name=homi-raw
+		start=421MiB, size=320MiB, name=homi-xfs
+		start=741MiB, size=${rest}MiB, name=homi-raw
 	END
 	patiently blockdev --rereadpt "$dev" && patiently test -b "${dev}p3" || fail "the partitions of $dev"
-	mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0 "${dev}p1" &&
-		mkfs.xfs -q -f "${dev}p2" || fail "mkfs"
+}
+
+format() {
+	table "$1"
+	mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0 "${1}p1" &&
+		mkfs.xfs -q -f "${1}p2" || fail "mkfs"
 }
 
 make_mounts() {
@@ -75,8 +81,8 @@ clear() {
 }
 
 case ${1:-} in
-check | format) "$1" "${2:?}" ;;
+check | format | table) "$1" "${2:?}" ;;
 mount) make_mounts "${2:?}" "${3:?}" ;;
 clear) clear "${2:?}" "${3:?}" ;;
-*) fail "usage: prepare.sh check|format NAMESPACE, or mount|clear NAMESPACE DIR" ;;
+*) fail "usage: prepare.sh check|format|table NAMESPACE, or mount|clear NAMESPACE DIR" ;;
 esac

@@ -4,15 +4,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
  * HOMI_TEST_NS names the one namespace that tests may write to, and by it the controller that they
- * may reset. Who may be named is for guard.c; prepare.sh then makes partitions whose names begin
- * with this, by which the tests know that they are meant.
+ * may reset. Who may be named is for guard.c; prepare.sh then makes three partitions, by whose names
+ * and places the tests know that they are meant.
  */
-#define SCRATCH_PREFIX	"homi-"
 #define SCRATCH_NAME	32
+#define SCRATCH_PARTS	3
 
 /* HOMI_TEST_NS, or NULL */
 const char *scratch_ns(void);
@@ -29,7 +30,10 @@ bool scratch_has(const char *ctrl, const char *disk);
 /* Of a partition its disk, else itself */
 void scratch_disk_of(const char *name, char disk[SCRATCH_NAME]);
 bool scratch_name_of(dev_t dev, char name[SCRATCH_NAME]);
-/* How many partitions @disk has, and how many of them prepare.sh made */
-unsigned int scratch_partitions(const char *disk, unsigned int *ours);
+/* Is partition @number (1, 2, ...) as prepare.sh makes it on @disk? In units of 512 bytes */
+bool scratch_is_ours(const char *disk, unsigned int number, const char *name, uint64_t start,
+		     uint64_t size);
+/* How many partitions the kernel knows on @disk, and whether they are those of prepare.sh, all of them */
+unsigned int scratch_partitions(const char *disk, bool *ours);
 
 #endif

@@ -16,6 +16,10 @@
 #define SBIN	"PATH=$PATH:/usr/sbin:/sbin; "
 #define PLAIN	"HOMI_TEST_FORCE="
 #define FORCED	"HOMI_TEST_FORCE=1"
+/* What prepare.sh writes. The last one has what is left (rest_mib()), 1 GiB at most. */
+#define EXT4	"start=1MiB, size=420MiB, name=homi-ext4\\n"
+#define XFS	"start=421MiB, size=320MiB, name=homi-xfs\\n"
+#define RAW(s)	"start=741MiB, size=" s "MiB, name=homi-raw\\n"
 
 static const char *ns;
 static char said[4096];
@@ -64,10 +68,25 @@ static void begin(void)
 	wipe();
 }
 
+/* Of the last partition, as prepare.sh has it */
+static unsigned long long rest_mib(void)
+{
+	unsigned long long mib = sysfs_number("/sys/class/block/%s/size", base_name(ns)) / 2048;
+
+	return mib - 742 > 1024 ? 1024 : mib - 742;
+}
+
+/* "$rest" in @script is rest_mib(). The kernel is not told. */
+static void table(const char *script)
+{
+	ASSERT(!shell(SBIN "rest=%llu; printf \"label: gpt\\n%s\" | sfdisk -q --no-reread"
+		      " --no-tell-kernel %s", rest_mib(), script, ns));
+}
+
 static void partitions(const char *script)
 {
-	ASSERT(!shell(SBIN "printf 'label: gpt\\n%s' | sfdisk -q --no-reread --no-tell-kernel %s &&"
-		      " blockdev --rereadpt %s >/dev/null && [ -b %sp1 ]", script, ns, ns, ns));
+	table(script);
+	ASSERT(!shell(SBIN "blockdev --rereadpt %s >/dev/null && [ -b %sp1 ]", ns, ns));
 }
 
 TEST(empty)
@@ -109,13 +128,6 @@ TEST(tables_of_partitions)
 	partitions("size=32MiB, name=data\\n");
 	refused(PLAIN, "there is 1 partition on it");
 	taken(FORCED);
-	/* Whoever has others among them is not ours. */
-	wipe();
-	partitions("size=32MiB, name=homi-raw\\nsize=+, name=data\\n");
-	refused(PLAIN, "there is 2 partitions on it");
-	wipe();
-	partitions("size=32MiB, name=homi-ext4\\nsize=+, name=homi-raw\\n");
-	taken(PLAIN);
 	/* A table that the kernel was not told of, and one without entries */
 	wipe();
 	ASSERT(!shell(SBIN "printf 'label: dos\\nsize=32MiB\\n' |"
@@ -125,6 +137,67 @@ TEST(tables_of_partitions)
 	ASSERT(!shell(SBIN "printf 'label: gpt\\n' | sfdisk -q %s 2>/dev/null", ns));
 	refused(PLAIN, "a table of partitions (gpt)");
 	taken(FORCED);
+	wipe();
+}
+
+/* Somebody else's partitions may have names like ours, and even the same. */
+static const struct {
+	unsigned int count;
+	const char *script;
+} not_ours[] = {
+	{ 1, "size=32MiB, name=homi-data\\n" },
+	{ 1, EXT4 },
+	{ 2, EXT4 XFS },
+	{ 3, EXT4 XFS "start=741MiB, size=64MiB, name=homi-data\\n" },
+	{ 3, EXT4 XFS RAW("64") },
+	{ 3, "start=2MiB, size=419MiB, name=homi-ext4\\n" XFS RAW("$rest") },
+	{ 3, EXT4 "start=421MiB, size=320MiB, name=homi-xfs2\\n" RAW("$rest") },
+	{ 3, "start=1MiB, size=420MiB, name=homi-xfs\\n"
+	     "start=421MiB, size=320MiB, name=homi-ext4\\n" RAW("$rest") },
+	{ 3, "start=421MiB, size=320MiB, name=homi-xfs\\n"
+	     "start=1MiB, size=420MiB, name=homi-ext4\\n" RAW("$rest") },
+	{ 4, EXT4 "start=421MiB, size=320MiB, name=homi-xfs\\n" RAW("64")
+	     "start=805MiB, size=8MiB, name=homi-raw\\n" },
+};
+
+TEST(names_like_ours)
+{
+	unsigned int i;
+	char text[64];
+
+	begin();
+	for (i = 0; i < ARRAY_SIZE(not_ours); i++) {
+		partitions(not_ours[i].script);
+		snprintf(text, sizeof(text), "there is %u partition%s on it", not_ours[i].count,
+			 not_ours[i].count == 1 ? "" : "s");
+		refused(PLAIN, text);
+		wipe();
+	}
+}
+
+/* What prepare.sh makes is taken, and what it leaves when it is cut off in the middle. */
+TEST(an_earlier_run)
+{
+	begin();
+	partitions(EXT4 XFS RAW("$rest"));
+	taken(PLAIN);
+	ASSERT(!shell("./prepare.sh table %s", ns));
+	taken(PLAIN);
+	if (!strstr(said, "what an earlier run of these tests left"))
+		FAIL("after prepare.sh: %s", said);
+	/* The kernel was not told of the table, */
+	wipe();
+	table(EXT4 XFS RAW("$rest"));
+	taken(PLAIN);
+	if (!strstr(said, "what an earlier run of these tests left"))
+		FAIL("before the kernel reads it: %s", said);
+	/* or not of its end. What somebody put there then is his. */
+	ASSERT(!shell(SBIN "blockdev --rereadpt %s; [ -b %sp3 ] && dd if=/dev/zero of=%s bs=1M count=1"
+		      " conv=notrunc,fsync status=none", ns, ns, ns));
+	ASSERT(!shell("[ -b %sp3 ]", ns));
+	taken(PLAIN);
+	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %s 64m 2>/dev/null && [ -b %sp3 ]", ns, ns));
+	refused(PLAIN, "there is ext4 on it");
 	wipe();
 }
 
@@ -147,8 +220,8 @@ TEST(mounted)
 	refused_anyway(text);
 	umount_soon(point);
 	wipe();
-	partitions("size=32MiB, name=homi-raw\\nsize=64MiB, name=homi-ext4\\n");
-	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %sp2", ns));
+	partitions(EXT4 XFS RAW("$rest"));
+	ASSERT(!shell(SBIN "mkfs.ext4 -q -F %sp2 64m", ns));
 	snprintf(text, sizeof(text), "%sp2", ns);
 	ASSERT(!mount(text, point, "ext4", 0, NULL));
 	snprintf(text, sizeof(text), "%sp2 is mounted at %s", base_name(ns), point);
@@ -273,7 +346,7 @@ TEST(programs)
 	begin();
 	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s", ns);
 	runs(env, 1, "was not prepared");
-	partitions("size=32MiB, name=data\\n");
+	partitions("size=32MiB, name=homi-data\\n");
 	runs(env, 1, "was not prepared");
 	wipe();
 	snprintf(env, sizeof(env), "HOMI_TEST_NS=%s HOMI_RAW=%s", bdev_path(), ns);
