@@ -5,7 +5,8 @@
  * usage: guard NAMESPACE	(HOMI_TEST_FORCE=1: also if there is something on it)
  *
  * Exit status 0: yes, and a line that says what it is. 1: no, and why. Nothing is written. What is
- * in use by anybody is refused whatever is forced, and so is the drive with the root file system.
+ * in use by anybody is refused whatever is forced, and so is the drive with the root file system, and
+ * everything where it can't be seen who uses it.
  */
 #include <blkid/blkid.h>
 #include <dirent.h>
@@ -20,6 +21,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "openers.h"
 #include "scratch.h"
 
 #define BLOCK		"/sys/class/block"
@@ -149,43 +151,60 @@ __attribute__((noreturn)) static void refuse_used(const char *disk, const char *
 	refuse("%s%s is in use (lsblk, fuser and dmsetup may tell by whom)", what, disk);
 }
 
-/* The kernel lets nobody have a disk for himself while it, or a partition of it, is mounted or held. */
-static void refuse_in_use(const char *disk, const char *what)
+/*
+ * The kernel lets nobody have a disk for himself while it, or a partition of it, is mounted or held.
+ * Who has it open and does not hold it is looked for later, for all disks at once.
+ */
+static void refuse_held(const char *disk, const char *what)
 {
-	char path[300];
+	char path[300], name[SCRATCH_NAME];
+	struct stat st;
 	int fd;
 
+	openers_watch(disk, what);
 	snprintf(path, sizeof(path), "/dev/%s", disk);
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
-	else if (errno == EBUSY)
+	if (fd < 0 && errno == EBUSY)
 		refuse_used(disk, what);
-	else
+	if (fd < 0)
 		refuse("%s%s: %s", what, path, strerror(errno));
+	/* Where nobody looks after /dev, numbers are those of an earlier boot. */
+	if (fstat(fd, &st) || !scratch_name_of(st.st_rdev, name) || strcmp(name, disk))
+		refuse("%s%s is the node of another device", what, path);
+	close(fd);
+}
+
+static void refuse_open(void)
+{
+	const char *hidden = openers_hidden();
+	char text[256];
+
+	if (hidden)
+		refuse("%s, and so not who has it open", hidden);
+	if (openers_found(text, sizeof(text)))
+		refuse("%s", text);
 }
 
 /* A reset of the controller would be felt on all of them. */
 static void refuse_neighbours(const char *disk)
 {
-	char what[300], ctrl[SCRATCH_NAME];
+	char what[64], ctrl[SCRATCH_NAME], line[8];
 	struct dirent *entry;
 	unsigned int i;
 	DIR *dir;
 
 	dir = opendir("/sys/block");
 	while (dir && (entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, disk))
+		if (entry->d_name[0] == '.' || !strcmp(entry->d_name, disk))
 			continue;
 		for (i = 0; scratch_ctrl_of(disk, i, ctrl); i++) {
 			if (!scratch_has(ctrl, entry->d_name))
 				continue;
-			snprintf(what, sizeof(what), "/dev/%s", entry->d_name);
-			/* That of a path has no node. */
-			if (access(what, F_OK))
-				break;
 			snprintf(what, sizeof(what), "%s has another namespace: ", ctrl);
-			refuse_in_use(entry->d_name, what);
+			/* That of a path has no node: who uses it uses the head. */
+			if (!read_line(line, sizeof(line), BLOCK "/%s/hidden", entry->d_name) ||
+			    strcmp(line, "1"))
+				refuse_held(entry->d_name, what);
 			break;
 		}
 	}
@@ -267,6 +286,7 @@ static void contents(const char *disk, char *text, size_t size)
 static const char *need_namespace(void)
 {
 	char path[PATH_MAX], line[64], ctrl[SCRATCH_NAME];
+	char name[SCRATCH_NAME];
 	const char *disk = scratch_disk();
 	unsigned int i;
 	struct stat st;
@@ -275,6 +295,9 @@ static const char *need_namespace(void)
 		refuse("%s", strerror(errno));
 	if (!S_ISBLK(st.st_mode))
 		refuse("it is no block device");
+	/* Everything else goes by the name. */
+	if (!scratch_name_of(st.st_rdev, name) || strcmp(name, disk))
+		refuse("it is the node of another device");
 	snprintf(path, sizeof(path), BLOCK "/%s/partition", disk);
 	if (!access(path, F_OK))
 		refuse("it is a partition; tests need a namespace of their own");
@@ -302,8 +325,9 @@ int main(int argc, char **argv)
 	setenv("HOMI_TEST_NS", ns, 1);
 	disk = need_namespace();
 	refuse_root(disk);
-	refuse_in_use(disk, "");
+	refuse_held(disk, "");
 	refuse_neighbours(disk);
+	refuse_open();
 	contents(disk, what, sizeof(what));
 	if (what[0] && (!force || strcmp(force, "1")))
 		refuse("there is %s on it. HOMI_TEST_FORCE=1 gives it up all the same", what);

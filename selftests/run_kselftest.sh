@@ -12,8 +12,8 @@
 # Environment:
 #   HOMI_TEST_NS=/dev/nvmeXnY       the one namespace that tests may write to, and on whose controller they
 #                                   may do everything, resets included. Without it all of them skip.
-#   HOMI_TEST_FORCE=1               also if there is something on it. What is in use, and the drive with the
-#                                   root file system, is refused whatever is forced.
+#   HOMI_TEST_FORCE=1               also if there is something on it. What is in use, or open in any process, and
+#                                   the drive with the root file system, is refused whatever is forced.
 #   HOMI_SOAK=1                     full counts
 #   HOMI_VM=anything                nobody else uses this machine: also what goes beyond the drive (leases off,
 #                                   processors off, an NFS server)

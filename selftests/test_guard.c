@@ -4,9 +4,11 @@
  * controller (HOMI_RAW2), with everything on it and everybody at it. Nothing is left on it.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "files.h"
@@ -259,6 +261,160 @@ TEST(in_use)
 	taken(PLAIN);
 }
 
+/* Refused, and told that @pid has @name open: whatever is forced, so that is asked for once. */
+static void refused_open(const char *name, int pid, const char *command)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s is open in process %d (%s)", name, pid, command);
+	refused(FORCED, text);
+}
+
+static int open_plain(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		FAIL("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* As virtual machines and databases have it: the kernel keeps nobody out for them. */
+TEST(open_elsewhere)
+{
+	const char *disk, *ctrl2 = getenv("HOMI_DEV2");
+	char path[64];
+	void *map;
+	int fd;
+
+	begin();
+	disk = base_name(ns);
+	fd = open_plain(ns);
+	refused_open(disk, getpid(), "test_guard");
+	/* Mapped is enough. */
+	map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT(map != MAP_FAILED);
+	close(fd);
+	refused_open(disk, getpid(), "test_guard");
+	munmap(map, PAGE);
+	taken(PLAIN);
+	/* By other doors */
+	snprintf(path, sizeof(path), "/dev/ng%s", disk + strlen("nvme"));
+	if (!access(path, F_OK)) {
+		fd = open_plain(path);
+		refused_open(path + strlen("/dev/"), getpid(), "test_guard");
+		close(fd);
+	}
+	fd = open_plain(ctrl2);
+	refused_open(ctrl2 + strlen("/dev/"), getpid(), "test_guard");
+	close(fd);
+	partitions(EXT4 XFS RAW("$rest"));
+	snprintf(path, sizeof(path), "%sp2", ns);
+	fd = open_plain(path);
+	refused_open(base_name(path), getpid(), "test_guard");
+	close(fd);
+	taken(PLAIN);
+	wipe();
+}
+
+/* Who has a look at it and goes again is waited for, as udev does with whatever is new. */
+TEST(open_for_a_moment)
+{
+	pid_t pid;
+	int fd;
+
+	begin();
+	fd = open_plain(ns);
+	pid = fork();
+	ASSERT(pid >= 0);
+	if (!pid) {
+		nap_ms(1000);
+		_exit(0);
+	}
+	close(fd);
+	taken(PLAIN);
+	ASSERT_EQ(0, child_status(pid));
+}
+
+static volatile int thread_fd = -1;
+
+static void *open_unshared(void *arg)
+{
+	(void)arg;
+	if (unshare(CLONE_FILES))
+		FAIL("unshare: %s", strerror(errno));
+	thread_fd = open_plain(ns);
+	for (;;)
+		pause();
+}
+
+/* A thread may have files of its own. */
+TEST(open_in_a_thread)
+{
+	pthread_t thread;
+	char path[64];
+
+	begin();
+	ASSERT(!pthread_create(&thread, NULL, open_unshared, NULL));
+	while (thread_fd < 0)
+		nap_ms(10);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", thread_fd);
+	ASSERT(access(path, F_OK));
+	refused_open(base_name(ns), getpid(), "test_guard");
+}
+
+/* What the kernel has open for somebody is claimed as little. */
+TEST(behind_a_loop_device)
+{
+	int status;
+
+	begin();
+	if (shell(SBIN "modprobe -q loop; losetup -f %s", ns))
+		SKIP("no loop device can be made");
+	status = ask(FORCED, "", ns);
+	ASSERT(!shell(SBIN "losetup -d $(losetup -nO NAME -j %s)", ns));
+	ASSERT_EQ(1, status);
+	if (!strstr(said, "/loop/backing_file"))
+		FAIL("behind a loop device: %s", said);
+	taken(PLAIN);
+}
+
+/* Who can't see everybody does not agree. */
+TEST(not_all_processes_are_seen)
+{
+	begin();
+	ASSERT_EQ(1, ask(FORCED, "unshare -pf --mount-proc", ns));
+	if (!strstr(said, "outside of this container"))
+		FAIL("in a PID namespace: %s", said);
+	ASSERT_EQ(1, ask(FORCED, "unshare -pf", ns));
+	ASSERT_EQ(1, ask(FORCED, "setpriv --bounding-set=-sys_ptrace", ns));
+	if (!strstr(said, "can't be looked at"))
+		FAIL("without CAP_SYS_PTRACE: %s", said);
+	ASSERT_EQ(1, ask(FORCED, "setpriv --bounding-set=-sys_admin,-checkpoint_restore", ns));
+	if (!strstr(said, "can't be looked at"))
+		FAIL("without CAP_SYS_ADMIN: %s", said);
+	taken(PLAIN);
+}
+
+/* Names may lie: it is the device's number that is opened. */
+TEST(another_node)
+{
+	struct stat st;
+	char name[64];
+
+	begin();
+	snprintf(name, sizeof(name), "/tmp/%s", base_name(ns));
+	ASSERT(!stat(bdev_path(), &st));
+	unlink(name);
+	ASSERT(!mknod(name, S_IFBLK | 0600, st.st_rdev));
+	expect(FORCED, name, 1, "is the node of another device");
+	ASSERT(!unlink(name));
+	ASSERT(!stat(ns, &st));
+	ASSERT(!mknod(name, S_IFBLK | 0600, st.st_rdev));
+	expect(PLAIN, name, 0, ": taken");
+	ASSERT(!unlink(name));
+}
+
 /* A system whose root is on it, by itself or by a device mapper's device. */
 static void refused_as_root(const char *point, const char *source)
 {
@@ -301,6 +457,7 @@ TEST(neighbours)
 {
 	char disk[64], text[128];
 	uint32_t nsid = bdev_nsid() == 1 ? 2 : 1;
+	int fd, status;
 
 	need_fs("ext4");
 	if (!disk_of(ctrl_name(), nsid, disk, sizeof(disk)))
@@ -308,6 +465,18 @@ TEST(neighbours)
 	snprintf(text, sizeof(text), "%s has another namespace: %sp", ctrl_name(),
 		 base_name(bdev_path()));
 	expect(FORCED, disk, 1, text);
+	need_own_machine("what tests use is unmounted for a moment");
+	if (shell("umount $HOMI_EXT4 $HOMI_XFS"))
+		SKIP("the file systems are busy");
+	fd = open_plain(bdev_path());
+	status = ask(FORCED, "", disk);
+	close(fd);
+	ASSERT(!shell("mount %sp1 $HOMI_EXT4 && mount %sp2 $HOMI_XFS", bdev_path(), bdev_path()));
+	ASSERT_EQ(1, status);
+	snprintf(text, sizeof(text), "%s has another namespace: %s is open in process %d", ctrl_name(),
+		 base_name(bdev_path()), getpid());
+	if (!strstr(said, text))
+		FAIL("a neighbour is open: %s", said);
 }
 
 TEST(no_namespace)

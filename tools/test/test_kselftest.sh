@@ -61,6 +61,16 @@ incomplete_keeps() {
 	[ $? = 1 ] && grep -qx "Bail out! prepare.sh: $text" "$tmp/said" || { cat "$tmp/said"; return 1; }
 	wipefs "$ns" | cmp - "$tmp/before" && fsck.ext4 -fn "$ns"
 }
+# A virtual machine's drive, say
+open_is_kept() {
+	local status=0
+
+	text="${ns##*/} is open in process $$ (test_kselftest.)"
+	exec 5<"$ns"
+	refused HOMI_TEST_FORCE=1 || { cat "$tmp/said"; status=1; }
+	exec 5<&-
+	wipefs "$ns" | cmp - "$tmp/before" && return $status
+}
 usage() {
 	local option
 
@@ -94,6 +104,7 @@ works "selftests pass on $ns" passes
 works "it is empty again" empty
 works "what holds a file system is refused, and kept" data_is_kept
 works "what is mounted is refused, forced or not, and kept" mounted_is_kept
+works "what is open elsewhere is refused, forced or not, and kept" open_is_kept
 works "nothing is lost where tools are missing" incomplete_keeps
 works "what holds a file system is taken if told so" forced
 works "it is empty again" empty
