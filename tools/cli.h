@@ -98,6 +98,7 @@ enum stage {
 	STAGE_RESOLVE_WRITE,	/* extents of a file that is written to */
 	STAGE_READ,		/* reading or writing through the queue */
 	STAGE_FILE,		/* the file itself, by the kernel's own calls */
+	STAGE_PREPARE,		/* making it what can be written in place */
 	STAGE_RESERVE,		/* taking queues from the nvme driver */
 	STAGE_REVOKE,		/* taking queues from their holders */
 };
@@ -183,6 +184,8 @@ struct session {
 
 /* As open(); waits for who has to give a lease back, and not for the other end of a FIFO. */
 int open_named(const char *path, int flags);
+/* Takes the name of a file away that this command has made, if it is still that file's. */
+void unmake(const char *path, int fd);
 
 /* A file that is open and resolved; @extents.table is NULL if it is empty. */
 struct target {

@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <linux/falloc.h>
@@ -29,6 +31,9 @@ struct work {
 	const char *path;
 	int fd;
 	int direct;		/* -1: not possible */
+	bool created;		/* by us: there was none of that name */
+	bool changed;
+	uint64_t old_size;
 	uint64_t size;
 	uint64_t done;
 	uint64_t written;	/* bytes of zeroes */
@@ -197,12 +202,37 @@ static int check_all(struct work *w, bool *good)
 	return 0;
 }
 
+/*
+ * Before anything is changed: ext4 allocates until nothing is left, and keeps that when it fails.
+ * Blocks that are shared count as its own here, so they may still want room later.
+ */
+static int ask_for_room(const struct work *w, const struct stat *st, struct trouble *t)
+{
+	uint64_t have = (uint64_t)st->st_blocks * 512, room;
+	struct statvfs fs;
+
+	/* Some know nothing of blocks. */
+	if (have >= w->size || fstatvfs(w->fd, &fs) || !fs.f_blocks)
+		return 0;
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (w->size - have <= room)
+		return 0;
+	return trouble_set(t, EXIT_REFUSED, -ENOSPC, "make room, or name a smaller SIZE",
+			   "%s: %llu bytes more are needed, and the file system has %llu free",
+			   w->path, (unsigned long long)(w->size - have),
+			   (unsigned long long)room);
+}
+
 static int open_work(struct work *w, struct trouble *t)
 {
 	char self[64];
 	struct stat st;
 
-	w->fd = open_named(w->path, O_RDWR | O_CREAT);
+	w->fd = open_named(w->path, O_RDWR | O_CREAT | O_EXCL);
+	w->created = w->fd >= 0;
+	/* Or it is a link that leads to nothing yet. */
+	if (w->fd < 0 && errno == EEXIST)
+		w->fd = open_named(w->path, O_RDWR | O_CREAT);
 	if (w->fd < 0 || fstat(w->fd, &st)) {
 		diagnose(t, STAGE_FILE, -errno, 0, w->path);
 		return t->exit = EXIT_REFUSED;
@@ -214,6 +244,9 @@ static int open_work(struct work *w, struct trouble *t)
 		return trouble_set(t, EXIT_REFUSED, -EINVAL, "nothing is cut off: give its size",
 				   "%s: has %llu bytes already", w->path,
 				   (unsigned long long)st.st_size);
+	w->old_size = (uint64_t)st.st_size;
+	if (ask_for_room(w, &st, t))
+		return t->exit;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
 	w->direct = open(self, O_WRONLY | O_DIRECT | O_CLOEXEC);
 	w->map = malloc(sizeof(*w->map) + EXTENTS * sizeof(w->map->fm_extents[0]));
@@ -233,21 +266,70 @@ static void close_work(struct work *w)
 	free(w->zeroes);
 }
 
+/* As it was, but for blocks in what were holes. */
+static void undo(const struct work *w)
+{
+	struct stat st;
+
+	if (w->created) {
+		unmake(w->path, w->fd);
+		return;
+	}
+	/* Longer than we made it: somebody has appended, whose data are not ours to cut off. */
+	if (!w->changed || fstat(w->fd, &st) || (uint64_t)st.st_size > w->size)
+		return;
+	/* Of the same size it frees what is allocated behind the end. */
+	if (ftruncate(w->fd, (off_t)w->old_size))
+		complain(0, "%s: can't be given its old size of %llu bytes: %s", w->path,
+			 (unsigned long long)w->old_size, strerror(errno));
+}
+
+/* The signal that wants us to end, or 0 */
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int number)
+{
+	stopped = number;
+}
+
+/*
+ * All of it at once: it is known before that there is room, and it is in few pieces. Who is stopped
+ * here has nothing yet that is worth to go on with, so that it is undone first.
+ */
+static int allocate(struct work *w)
+{
+	static const int stops[] = { SIGHUP, SIGINT, SIGTERM };
+	struct sigaction stop = { .sa_handler = on_stop }, old[3];
+	unsigned int i;
+	int ret;
+
+	/* Beyond "ulimit -f": an error is enough. */
+	signal(SIGXFSZ, SIG_IGN);
+	for (i = 0; i < 3; i++) {
+		sigaction(stops[i], NULL, &old[i]);
+		if (old[i].sa_handler != SIG_IGN)
+			sigaction(stops[i], &stop, NULL);
+	}
+	w->changed = true;
+	ret = fallocate(w->fd, 0, 0, (off_t)w->size) ? -errno : 0;
+	for (i = 0; i < 3; i++)
+		sigaction(stops[i], &old[i], NULL);
+	return stopped ? -EINTR : ret;
+}
+
 static int prepare(struct work *w, struct trouble *t)
 {
 	bool good = false;
-	int ret = 0;
+	int ret = allocate(w);
 
-	/* All of it at once: it is known before that there is room, and it is in few pieces. */
-	if (fallocate(w->fd, 0, 0, (off_t)w->size))
-		return diagnose(t, STAGE_FILE, -errno, 0, w->path);
-	ret = mend_all(w);
+	if (!ret)
+		ret = mend_all(w);
 	if (!ret && fsync(w->fd))
 		ret = -errno;
 	if (!ret)
 		ret = check_all(w, &good);
 	if (ret)
-		return diagnose(t, STAGE_FILE, ret, 0, w->path);
+		return diagnose(t, STAGE_PREPARE, ret, 0, w->path);
 	if (!good)
 		return trouble_set(t, EXIT_REFUSED, -EOPNOTSUPP,
 				   "is somebody else changing it? homi knows ext4 and XFS",
@@ -289,8 +371,12 @@ int cmd_prepare(const struct options *opt)
 		ret = prepare(&w, &t);
 		progress_end(&w.progress);
 	}
-	if (!ret)
+	if (ret)
+		undo(&w);
+	else
 		show(opt, &w);
 	close_work(&w);
+	if (stopped)
+		raise(stopped);
 	return ret ? trouble_report(&t, opt) : EXIT_OK;
 }

@@ -118,6 +118,15 @@ int open_named(const char *path, int flags)
 	return open(path, flags | O_CLOEXEC, 0666);
 }
 
+void unmake(const char *path, int fd)
+{
+	struct stat named, st;
+
+	if (!lstat(path, &named) && !fstat(fd, &st) && named.st_dev == st.st_dev &&
+	    named.st_ino == st.st_ino)
+		unlink(path);
+}
+
 static int target_begin(struct target *target, struct session *s, const struct options *opt,
 			const char *path, int flags, bool with_reader,
 			int (*resolve)(struct target *target, struct session *s,

@@ -86,6 +86,16 @@ static const struct row rows[] = {
 	{ STAGE_READ, ENOSPC, 0, EXIT_LOST, "the queue was lost, and no spare one is left",
 	  "try again later" },
 
+	{ STAGE_PREPARE, ENOSPC, 0, EXIT_REFUSED, "the file system has no room for that",
+	  "make room, or name a smaller SIZE" },
+	{ STAGE_PREPARE, EDQUOT, 0, EXIT_REFUSED, "that is more than the quota allows",
+	  "name a smaller SIZE" },
+	{ STAGE_PREPARE, EFBIG, 0, EXIT_REFUSED,
+	  "that is larger than the file system, or \"ulimit -f\", lets a file be",
+	  "name a smaller SIZE" },
+	{ STAGE_PREPARE, EOPNOTSUPP, 0, EXIT_REFUSED, "the file system can't do that",
+	  "homi knows ext4 and XFS" },
+
 	{ STAGE_RESERVE, EPERM, 0, EXIT_REFUSED,
 	  "taking queues from the nvme driver needs CAP_SYS_ADMIN", "run as root" },
 	{ STAGE_RESERVE, ENOSPC, 0, EXIT_REFUSED, "the controller does not grant so many queues",
@@ -137,7 +147,7 @@ int diagnose(struct trouble *t, enum stage stage, int err, uint32_t reason, cons
 	size_t i;
 
 	t->exit = EXIT_REFUSED;
-	if (stage == STAGE_READ || stage == STAGE_FILE)
+	if (stage == STAGE_READ || stage == STAGE_FILE || stage == STAGE_PREPARE)
 		t->exit = EXIT_IO;
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (!fits(&rows[i], stage, err, reason))

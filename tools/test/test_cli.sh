@@ -317,6 +317,48 @@ prepares_what_is_held() {
 	wait $watcher
 	return $status
 }
+has_room() { sync -f "$1" && [ "$(stat -f -c %a "$1")" -ge "$2" ]; }
+# refused_whole DIR SIZE ERRNO TEXT: no file is made, none is changed, and nothing is used up.
+refused_whole() {
+	local new=$1/cli/new old=$1/cli/old room
+
+	head -c 1000001 /dev/urandom >"$tmp/old"
+	rm -f "$new"
+	cp "$tmp/old" "$old"
+	sync -f "$1"
+	room=$(($(stat -f -c %a "$1") - 64))
+	gives 3 prepare -o json "$new" "$2" && json ".error.errno == \"$3\"" && [ ! -e "$new" ] &&
+		gives 3 prepare "$old" "$2" && grep -q "$4" "$tmp/err" && cmp "$old" "$tmp/old" || return 1
+	wait_for has_room "$1" "$room"
+	has_room "$1" "$room"
+}
+refused_late() { ROOM=1 LD_PRELOAD=$flip refused_whole "$@"; }
+refused_by_limit() { (ulimit -f 2048 && refused_whole "$@"); }
+stopped() { STOP=15 LD_PRELOAD=$flip gives 143 prepare "$1/cli/new" 3m 2>/dev/null && [ ! -e "$1/cli/new" ]; }
+# There is room for one MiB more, but not for blocks of its own.
+refused_copy() {
+	local one=$1/cli/one40 clone=$1/cli/clone40 status
+
+	head -c 41943040 /dev/urandom >"$one" && cp --reflink=always "$one" "$clone" && sync -f "$1" &&
+		fallocate -l $(($(stat -f -c '%a * %S' "$1") - 20971520)) "$1/cli/filler" &&
+		gives 3 prepare "$clone" 41m && cmp "$one" "$clone"
+	status=$?
+	rm -f "$one" "$clone" "$1/cli/filler"
+	return $status
+}
+# Only where there is little of it: a command that is wrong would use it all up.
+prepares_nothing() {
+	if ! mountpoint -q "$1" || [ $(($(stat -f -c '%b * %S' "$1"))) -gt 4294967296 ]; then
+		skip "prepare what can't be had: $1" "not a small file system"
+		return
+	fi
+	check "prepare, no room: $1" refused_whole "$1" 8g ENOSPC "bytes more are needed, and .* has [0-9]* free"
+	check "prepare, no room, as it turns out: $1" refused_late "$1" 8g ENOSPC "no room"
+	check "prepare, over a limit: $1" refused_by_limit "$1" 3m EFBIG "ulimit"
+	check "prepare, stopped: $1" stopped "$1"
+	rm -f "$1/cli/new" "$1/cli/old"
+	[ "$1" != "$HOMI_XFS" ] || check "prepare what is shared, no room" refused_copy "$1"
+}
 # What is there already is not lost to a file that can't be read.
 keeps_output() {
 	echo kept >"$tmp/kept"
@@ -558,6 +600,7 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "read without a stdout: $dir" without_stdout "$dir/cli/tail"
 	check "a name that is no text: $dir" odd_name "$dir"
 	writes "$dir"
+	prepares_nothing "$dir"
 	check "a file that is being written: $dir" refused_writer "$dir/cli/tail"
 	check "gives way to a writer: $dir" gives_way "$dir/cli/tail"
 	check "watch: $dir" watches "$dir/cli/tail"
