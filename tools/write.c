@@ -133,8 +133,8 @@ static int write_file(struct input *in, struct target *target, struct session *s
 	return ret;
 }
 
-static int write_stream(struct input *in, struct target *target, struct session *s,
-			struct homi_pump_stats *sum, struct trouble *t)
+static int write_windows(struct input *in, struct target *target, struct session *s,
+			 struct homi_pump_stats *sum, struct trouble *t)
 {
 	uint32_t block = target->extents.table->block_size;
 	struct homi_pump_stats stats;
@@ -159,6 +159,23 @@ static int write_stream(struct input *in, struct target *target, struct session 
 		in->start += got;
 	} while (got == WINDOW);
 	return 0;
+}
+
+/* That it is too long, or ends within a block, is seen at its end only: some is written by then. */
+static int write_stream(struct input *in, struct target *target, struct session *s,
+			struct homi_pump_stats *sum, struct trouble *t)
+{
+	int ret = write_windows(in, target, s, sum, t);
+	char why[sizeof(t->text)];
+
+	if (!ret || !in->start)
+		return ret;
+	snprintf(why, sizeof(why), "%s", t->text);
+	snprintf(t->text, sizeof(t->text), "the first %llu bytes have been written, but %.300s",
+		 (unsigned long long)in->start, why);
+	if (t->exit == EXIT_REFUSED)
+		t->exit = EXIT_IO;
+	return t->exit;
 }
 
 static void show(const struct options *opt, const struct target *target, const char *controller,

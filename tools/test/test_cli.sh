@@ -278,6 +278,7 @@ writes() {
 	head -c 3149824 /dev/zero >"$tmp/long"
 	check "longer than the file: status 3" gives 3 write -I "$tmp/long" "$file"
 	check "and advice" grep -q "homi prepare" "$tmp/err"
+	check "a pipe likewise: status 3" pipes_badly 3 0 "$tmp/long" "$file"
 	check "onto itself: status 2" gives 2 write -I "$file" "$file"
 	exec 9<"$file"
 	check "open elsewhere: status 3" gives 3 write -o json -I "$data" "$file"
@@ -405,6 +406,30 @@ pipes() {
 	cat "$from" | "$homi" write "$@" "$to" >"$tmp/out" 2>"$tmp/err"
 }
 
+# pipes_badly STATUS WRITTEN FROM TO: some may be written when it is seen, which is said.
+pipes_badly() {
+	local want=$1 written=$2 status
+
+	pipes "$3" "$4" -o json
+	status=$?
+	[ $status = "$want" ] && json ".error.errno | . == \"EFBIG\" or . == \"EINVAL\"" || return 1
+	if [ "$written" = 0 ]; then
+		! grep "have been written" "$tmp/err"
+	else
+		grep -q "the first $written bytes have been written, but" "$tmp/err" && cmp -n "$written" "$3" "$4"
+	fi
+}
+# More than is looked at before any of it is written
+pipes_too_much() {
+	local file=$HOMI_EXT4/cli/target16
+
+	check "prepare 17 MiB" gives 0 prepare "$file" 17m
+	head -c 16778216 /dev/urandom >"$tmp/long"
+	check "a pipe that ends within a block: status 4" pipes_badly 4 16777216 "$tmp/long" "$file"
+	head -c 17826816 /dev/urandom >"$tmp/long"
+	check "a pipe that is too long: status 4" pipes_badly 4 16777216 "$tmp/long" "$file"
+	rm -f "$file" "$tmp/long"
+}
 # The stock driver has all; it leaves one, with which a file is read, and gets it back.
 reserve_takes_and_gives() {
 	if [ "$(info queues_granted)" -lt 2 ]; then
@@ -606,6 +631,7 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "watch: $dir" watches "$dir/cli/tail"
 	check "watch ends: $dir" watch_ends "$dir/cli/tail"
 done
+pipes_too_much
 check "a file elsewhere: status 3" gives 3 read /proc/self/status
 check "a directory: status 3" gives 3 read "$HOMI_EXT4"
 check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
