@@ -9,6 +9,7 @@
 
 struct sink {
 	int fd;			/* -1: nowhere */
+	bool created;		/* by us: there was none of that name */
 	uint64_t done;
 	struct progress progress;
 };
@@ -53,10 +54,15 @@ static int open_sink(struct sink *sink, const struct options *opt, struct troubl
 	    in.st_ino == out.st_ino)
 		return trouble_set(t, EXIT_USAGE, -EINVAL, "", "%s: is the file that is read",
 				   opt->to);
-	sink->fd = open(opt->to, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-	if (sink->fd < 0)
-		return diagnose(t, STAGE_FILE, -errno, 0, opt->to);
-	return 0;
+	sink->fd = open(opt->to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	sink->created = sink->fd >= 0;
+	/* Or it is a link that leads to nothing yet. */
+	if (sink->fd < 0 && errno == EEXIST)
+		sink->fd = open(opt->to, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	if (sink->fd >= 0)
+		return 0;
+	diagnose(t, STAGE_FILE, -errno, 0, opt->to);
+	return t->exit = EXIT_REFUSED;
 }
 
 static int empty_sink(struct sink *sink, const struct options *opt, struct trouble *t)
@@ -133,6 +139,12 @@ int cmd_read(const struct options *opt)
 	target_close(&target, &s);
 out:
 	session_close(&s);
+	/*
+	 * No empty one for a file that was refused. To open it only when that is held would have
+	 * who wants to write there wait for the other end of a pipe.
+	 */
+	if (ret && sink.created && !sink.done)
+		unmake(opt->to, sink.fd);
 	if (sink.fd > STDOUT_FILENO)
 		close(sink.fd);
 	return ret ? trouble_report(&t, opt) : EXIT_OK;

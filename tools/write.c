@@ -70,8 +70,10 @@ static int open_input(struct input *in, const struct options *opt, const struct 
 	in->fd = STDIN_FILENO;
 	if (opt->from && strcmp(opt->from, "-"))
 		in->fd = open(opt->from, O_RDONLY | O_CLOEXEC);
-	if (in->fd < 0 || fstat(in->fd, &st))
-		return diagnose(t, STAGE_FILE, -errno, 0, in->name);
+	if (in->fd < 0 || fstat(in->fd, &st)) {
+		diagnose(t, STAGE_FILE, -errno, 0, in->name);
+		return t->exit = EXIT_REFUSED;
+	}
 	if (st.st_dev == target->st_dev && st.st_ino == target->st_ino)
 		return trouble_set(t, EXIT_USAGE, -EINVAL, "", "%s: is the file that is written",
 				   in->name);

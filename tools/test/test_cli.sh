@@ -366,6 +366,7 @@ keeps_output() {
 	gives 3 read -d "$HOMI_CTRL" -O "$tmp/kept" /nonexistent && [ "$(cat "$tmp/kept")" = kept ] &&
 		gives 0 read -O "$tmp/kept" "$1" && cmp "$tmp/kept" "$1"
 }
+leaves_no_output() { gives 3 read -O "$tmp/none" "$1" && ! [ -e "$tmp/none" ]; }
 # The copy is not what stands in for stdout.
 without_stdout() {
 	"$homi" read -O "$tmp/alone" "$1" >&- 2>"$tmp/err"
@@ -622,6 +623,7 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "read: $dir, large commands" copies "$dir/cli/tail" --bs 1m --depth 3
 	check "verify finds a difference: $dir" finds_difference "$dir/cli/tail" 2654321
 	check "read into what there is: $dir" keeps_output "$dir/cli/tail"
+	check "read what can't be, into a new file: $dir" leaves_no_output "$dir"
 	check "read without a stdout: $dir" without_stdout "$dir/cli/tail"
 	check "a name that is no text: $dir" odd_name "$dir"
 	writes "$dir"
@@ -635,6 +637,8 @@ pipes_too_much
 check "a file elsewhere: status 3" gives 3 read /proc/self/status
 check "a directory: status 3" gives 3 read "$HOMI_EXT4"
 check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
+check "read to where nothing can be: status 3" gives 3 read -O /nonexistent/copy "$HOMI_EXT4/cli/one"
+check "write what is not there: status 3" gives 3 write -I /nonexistent "$HOMI_EXT4/cli/one"
 check "watch, nothing that can be: status 3" gives 3 watch "$HOMI_EXT4/cli/one" /proc/self/status
 check "watch, -c 0: status 2" gives 2 watch -c 0 "$HOMI_EXT4/cli/one"
 check "no such controller: status 3" gives 3 read -d nvme99 "$HOMI_EXT4/cli/one"
