@@ -204,10 +204,14 @@ static int tree_resolve(const struct tree *tree, int dir, const struct options *
 	if (t.exit)
 		return trouble_report(&t, opt);
 	ret = tree_open(tree, dir, s, &set);
-	if (ret) {
+	/* The kernel's word for names that are longer than it takes, all together. */
+	if (ret == -EINVAL)
+		trouble_set(&t, EXIT_REFUSED, -E2BIG, "ask for its subdirectories",
+			    "%s: the names of the files below it are too long for one call", path);
+	else if (ret)
 		diagnose(&t, STAGE_RESOLVE, ret, 0, path);
+	if (ret)
 		return trouble_report(&t, opt);
-	}
 	ret = tree_show(tree, &set, s->name, opt);
 	homi_set_close(&s->dev, &set);
 	if (tree->unread)

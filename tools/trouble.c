@@ -74,6 +74,9 @@ static const struct row rows[] = {
 	  "leave out -d, or name the controller that the file is on" },
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_IMMUTABLE, EXIT_REFUSED, NULL, "chattr -i FILE" },
 	{ STAGE_RESOLVE, EOPNOTSUPP, HOMI_REASON_SWAPFILE, EXIT_REFUSED, NULL, "swapoff FILE" },
+	/* No other call of ours is without sense to the kernel. */
+	{ STAGE_RESOLVE, EINVAL, 0, EXIT_REFUSED, "there is nothing in the file",
+	  "an empty file has no blocks; write something to it first" },
 	{ STAGE_RESOLVE, ENODEV, 0, EXIT_LOST, "the controller is gone", "" },
 
 	{ STAGE_READ, ETIMEDOUT, 0, EXIT_IO,

@@ -23,6 +23,7 @@ make_files() {
 	dd if=/dev/urandom of="$1/bench/holes" bs=4096 count=50 seek=30 conv=notrunc status=none
 	truncate -s 1000000 "$1/bench/nothing"
 	head -c 5000 /dev/urandom >"$1/bench/short"
+	: >"$1/bench/empty"
 	sync -f "$1"
 }
 
@@ -102,6 +103,7 @@ says 2 "wants --dmabuf or --udmabuf" "no device's memory" --data=device "$HOMI_E
 says 2 "power of two" "a depth that can't be shared" -i device-model -D 100 "$HOMI_EXT4/bench/whole"
 says 2 "neither host nor device" "no such side" --sq=nowhere "$HOMI_EXT4/bench/whole"
 says 2 "is shorter" "a short file" --bs 128k "$HOMI_EXT4/bench/short"
+says 3 "there is nothing in the file" "an empty file" "$HOMI_EXT4/bench/empty"
 says 3 "no NVMe namespace\|on no block device" "a file elsewhere" "$tmp/out"
 says 4 "nothing was read" "a file that is one hole" -s 1 "$HOMI_EXT4/bench/nothing"
 FLIP=0 LD_PRELOAD=$flip says 1 "is not what is there" "something else than pread gives" -d "$HOMI_CTRL" -s 1 \

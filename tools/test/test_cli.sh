@@ -639,6 +639,8 @@ check "a directory: status 3" gives 3 read "$HOMI_EXT4"
 check "no such file: status 3" gives 3 read -d "$HOMI_CTRL" /nonexistent
 check "read to where nothing can be: status 3" gives 3 read -O /nonexistent/copy "$HOMI_EXT4/cli/one"
 check "write what is not there: status 3" gives 3 write -I /nonexistent "$HOMI_EXT4/cli/one"
+check "watch, an empty file: status 3" gives 3 watch "$HOMI_EXT4/cli/empty"
+check "and why" grep -q "there is nothing in the file" "$tmp/err"
 check "watch, nothing that can be: status 3" gives 3 watch "$HOMI_EXT4/cli/one" /proc/self/status
 check "watch, -c 0: status 2" gives 2 watch -c 0 "$HOMI_EXT4/cli/one"
 check "no such controller: status 3" gives 3 read -d nvme99 "$HOMI_EXT4/cli/one"
