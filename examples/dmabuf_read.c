@@ -354,14 +354,15 @@ static void read_source(const char *path)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: dmabuf_read [-d nvme0] [-q DEPTH] [-b FD] [-w homi|kernel] [-p] DIRECTORY|DEVICE\n");
+	fprintf(stderr, "usage: dmabuf_read [-d nvme0] [-q DEPTH] [-b FD] [-w homi|kernel] [-p] DIRECTORY|DEVICE\nDEPTH: from 1 to %u\n",
+		DEPTH_MAX);
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
 	const char *ctrl = "nvme0";
-	uint32_t i;
+	uint32_t i, fd;
 	int opt;
 
 	r.dmabuf = -1;
@@ -369,10 +370,10 @@ int main(int argc, char **argv)
 	while ((opt = getopt(argc, argv, "d:q:b:w:p")) != -1) {
 		if (opt == 'd')
 			ctrl = optarg;
-		else if (opt == 'q')
-			r.depth = (uint32_t)strtoul(optarg, NULL, 0);
-		else if (opt == 'b')
-			r.dmabuf = atoi(optarg);
+		else if (opt == 'q' && !parse_number(optarg, 1, DEPTH_MAX, &r.depth))
+			;
+		else if (opt == 'b' && !parse_number(optarg, 0, INT_MAX, &fd))
+			r.dmabuf = (int)fd;
 		else if (opt == 'w' && !strcmp(optarg, "homi"))
 			r.way = HOMI_URING_BY_HOMI;
 		else if (opt == 'w' && !strcmp(optarg, "kernel"))
@@ -382,7 +383,7 @@ int main(int argc, char **argv)
 		else
 			return usage();
 	}
-	if (optind != argc - 1 || !r.depth || r.depth > DEPTH_MAX)
+	if (optind != argc - 1)
 		return usage();
 	find(argv[optind]);
 	set_up(ctrl);

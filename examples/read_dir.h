@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* FNV-1a over words, the last one filled up by zeroes, begun with where they are */
@@ -23,6 +24,21 @@ static inline uint64_t sum_of(const void *data, uint32_t length, uint64_t offset
 		sum = (sum ^ word) * 0x100000001b3ull;
 	}
 	return sum;
+}
+
+/* A number from @least to @most and nothing behind it: 0, or -1 */
+static inline int parse_number(const char *text, uint32_t least, uint32_t most, uint32_t *value)
+{
+	unsigned long n;
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -1;
+	n = strtoul(text, &end, 10);
+	if (*end || n < least || n > most)
+		return -1;
+	*value = (uint32_t)n;
+	return 0;
 }
 
 /* What was prepared is on its way, and at least one is over: 0 or more, or -errno */

@@ -202,6 +202,13 @@ static void allow_many_files(void)
 	}
 }
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: uring_read [-d nvme0] [-q DEPTH] DIRECTORY\nDEPTH: from 1 to %u\n",
+		DEPTH_MAX);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	const char *ctrl = "nvme0";
@@ -213,15 +220,11 @@ int main(int argc, char **argv)
 	while ((opt = getopt(argc, argv, "d:q:")) != -1) {
 		if (opt == 'd')
 			ctrl = optarg;
-		else if (opt == 'q')
-			r.depth = strtoul(optarg, NULL, 0);
-		else
-			return 2;
+		else if (opt != 'q' || parse_number(optarg, 1, DEPTH_MAX, &r.depth))
+			return usage();
 	}
-	if (optind != argc - 1 || !r.depth || r.depth > DEPTH_MAX) {
-		fprintf(stderr, "usage: uring_read [-d nvme0] [-q DEPTH] DIRECTORY\n");
-		return 2;
-	}
+	if (optind != argc - 1)
+		return usage();
 	allow_many_files();
 	set_up(ctrl);
 	find_files(argv[optind]);

@@ -69,8 +69,8 @@ void add_string(struct json_object *object, const char *key, const char *value);
 void add_number(struct json_object *object, const char *key, uint64_t value);
 void add_bool(struct json_object *object, const char *key, bool value);
 const char *size_text(uint64_t bytes, char *buf, size_t len);
-/* With k or m behind it, or nothing; -EINVAL: no number; -ERANGE: not from @least to @most */
-int parse_number(const char *text, uint64_t least, uint64_t most, uint32_t *value);
+/* @bytes: k or m may be behind it; -EINVAL: no number; -ERANGE: not from @least to @most */
+int parse_number(const char *text, bool bytes, uint64_t least, uint64_t most, uint32_t *value);
 
 struct progress {
 	const char *what;

@@ -51,6 +51,9 @@ enum {
 	OPT_NO_PROGRESS,
 };
 
+/* A command is of whole pages of the controller's, which Linux has be that large. */
+#define BS_STEP	4096u
+
 /* The letter says for which commands it is: see struct command.options. */
 static const struct choice {
 	struct option option;
@@ -76,7 +79,7 @@ static const struct choice {
 	{ { "depth", required_argument, NULL, OPT_DEPTH }, 'r',
 	  "    --depth=N         commands in flight, default 128" },
 	{ { "bs", required_argument, NULL, OPT_BS }, 'r',
-	  "    --bs=N[k|m]       bytes in one command, default 128k" },
+	  "    --bs=N[k|m]       bytes in one command, a multiple of 4k, default 128k" },
 	{ { "timeout", required_argument, NULL, OPT_TIMEOUT }, 'r',
 	  "    --timeout=SECONDS how long a command may take, default 30" },
 	{ { "progress", no_argument, NULL, OPT_PROGRESS }, 'p',
@@ -114,15 +117,19 @@ static int command_usage(const struct command *cmd)
 	return EXIT_OK;
 }
 
-static int number_option(const char *text, const char *what, uint64_t most, uint32_t *value)
+static int number_option(const char *text, const char *what, bool bytes, uint64_t most,
+			 uint32_t *value)
 {
-	int ret = parse_number(text, 1, most, value);
+	int ret = parse_number(text, bytes, 1, most, value);
 
 	if (ret == -EINVAL)
 		return complain(EXIT_USAGE, "%s: \"%s\" is not a number", what, text);
 	if (ret)
 		return complain(EXIT_USAGE, "%s: \"%s\" is not from 1 to %llu", what, text,
 				(unsigned long long)most);
+	if (bytes && *value % BS_STEP)
+		return complain(EXIT_USAGE, "%s: \"%s\" is no multiple of %u", what, text,
+				BS_STEP);
 	return 0;
 }
 
@@ -164,19 +171,20 @@ static int parse_one(struct options *opt, int letter)
 		return 0;
 	case 'n':
 		if (optarg)
-			return number_option(optarg, "--count", UINT32_MAX, &opt->refreshes);
+			return number_option(optarg, "--count", false, UINT32_MAX,
+					     &opt->refreshes);
 		opt->dry_run = true;
 		return 0;
 	case 'i':
 		return parse_interval(opt, optarg);
 	case 'c':
-		return number_option(optarg, "--count", UINT32_MAX, &opt->recalls);
+		return number_option(optarg, "--count", false, UINT32_MAX, &opt->recalls);
 	case OPT_DEPTH:
-		return number_option(optarg, "--depth", 65535, &opt->reader.depth);
+		return number_option(optarg, "--depth", false, 65535, &opt->reader.depth);
 	case OPT_BS:
-		return number_option(optarg, "--bs", 1 << 30, &opt->reader.chunk);
+		return number_option(optarg, "--bs", true, 1 << 30, &opt->reader.chunk);
 	case OPT_TIMEOUT:
-		ret = number_option(optarg, "--timeout", 86400, &seconds);
+		ret = number_option(optarg, "--timeout", false, 86400, &seconds);
 		if (!ret)
 			opt->reader.timeout_ms = seconds * 1000;
 		return ret;

@@ -95,22 +95,24 @@ const char *size_text(uint64_t bytes, char *buf, size_t len)
 	return buf;
 }
 
-int parse_number(const char *text, uint64_t least, uint64_t most, uint32_t *value)
+int parse_number(const char *text, bool bytes, uint64_t least, uint64_t most, uint32_t *value)
 {
 	unsigned long long n;
 	char *end;
 
-	n = strtoull(text, &end, 10);
-	if (end == text || *text == '-')
+	if (*text < '0' || *text > '9')
 		return -EINVAL;
-	if (*end == 'k' || *end == 'K') {
+	n = strtoull(text, &end, 10);
+	if (bytes && (*end == 'k' || *end == 'K')) {
 		n = n > most ? n : n * 1024;
 		end++;
-	} else if (*end == 'm' || *end == 'M') {
+	} else if (bytes && (*end == 'm' || *end == 'M')) {
 		n = n > most ? n : n * 1024 * 1024;
 		end++;
 	}
-	if (*end || n < least || n > most)
+	if (*end)
+		return -EINVAL;
+	if (n < least || n > most)
 		return -ERANGE;
 	*value = (uint32_t)n;
 	return 0;

@@ -88,7 +88,7 @@ static const char usage_text[] =
 	"  -t, --threads=N       of the device; default 4, of a GPU 4096\n"
 	"  -q, --queues=N        queue pairs, default 1\n"
 	"  -D, --depth=N         entries of each, default 128; a power of two if they are shared\n"
-	"      --bs=N[k]         bytes in one command, default 4k\n"
+	"      --bs=N[k]         bytes in one command, a multiple of a block, default 4k\n"
 	"  -s, --seconds=N       default 5\n"
 	"      --sq=SIDE         where submission queues lie: host or device; default host, of a GPU\n"
 	"                        device\n"
@@ -99,11 +99,15 @@ static const char usage_text[] =
 	"  -d, --device=NAME     the controller, nvme0 say; default: the one that the file is on\n"
 	"  -o, --output=FORMAT   text or json\n";
 
-static uint32_t number(const char *what, const char *text, uint32_t least, uint32_t most)
+static uint32_t number(const char *what, const char *text, bool bytes, uint32_t least,
+		       uint32_t most)
 {
 	uint32_t value;
+	int ret = parse_number(text, bytes, least, most, &value);
 
-	if (parse_number(text, least, most, &value))
+	if (ret == -EINVAL)
+		bench_die(EXIT_USAGE, "%s: \"%s\" is not a number", what, text);
+	if (ret)
 		bench_die(EXIT_USAGE, "%s: \"%s\" is not from %u to %u", what, text, least, most);
 	return value;
 }
@@ -136,22 +140,22 @@ static void parse_one(struct bench *b, int letter, int placed[BENCH_WHATS])
 		b->initiator = initiator_of(optarg);
 		break;
 	case 't':
-		b->threads = number("--threads", optarg, 1, 1u << 20);
+		b->threads = number("--threads", optarg, false, 1, 1u << 20);
 		break;
 	case 'q':
-		b->queues = number("--queues", optarg, 1, BENCH_QUEUES);
+		b->queues = number("--queues", optarg, false, 1, BENCH_QUEUES);
 		break;
 	case 'D':
-		b->depth = number("--depth", optarg, 2, 65536);
+		b->depth = number("--depth", optarg, false, 2, 65536);
 		break;
 	case OPT_BS:
-		b->bytes = number("--bs", optarg, 512, WORK_MAX_BYTES / 4096 * 4096);
+		b->bytes = number("--bs", optarg, true, 512, WORK_MAX_BYTES / 4096 * 4096);
 		break;
 	case 's':
-		b->seconds = number("--seconds", optarg, 1, 3600);
+		b->seconds = number("--seconds", optarg, false, 1, 3600);
 		break;
 	case 'b':
-		b->dmabuf = (int)number("--dmabuf", optarg, 0, 1u << 20);
+		b->dmabuf = (int)number("--dmabuf", optarg, false, 0, 1u << 20);
 		break;
 	case OPT_UDMABUF:
 		b->udmabuf = true;
@@ -257,7 +261,8 @@ static void check_sizes(const struct bench *b)
 	uint64_t most = b->dev.info.out_max_transfer;
 
 	if (b->bytes % block)
-		bench_die(EXIT_USAGE, "--bs: the namespace has blocks of %u bytes", block);
+		bench_die(EXIT_USAGE, "--bs: %u is no multiple of the namespace's blocks of %u bytes",
+			  b->bytes, block);
 	if (most && b->bytes > most)
 		bench_die(EXIT_USAGE, "--bs: the controller takes %llu bytes at most",
 			  (unsigned long long)most);

@@ -100,6 +100,11 @@ fi
 says 0 "reads a second" "for people" -s 1 "$HOMI_EXT4/bench/whole"
 says 0 "^usage:" "help" --help
 says 2 "wants --dmabuf or --udmabuf" "no device's memory" --data=device "$HOMI_EXT4/bench/whole"
+for args in --bs=1x --depth=1k -t1k -q1k --seconds=2m -bfoo; do
+	says 2 "is not a number" "no number: $args" $args "$HOMI_EXT4/bench/whole"
+done
+says 2 "is not from 512" "too few bytes" --bs=5 "$HOMI_EXT4/bench/whole"
+says 2 "no multiple of the namespace's blocks" "a part of a block" --bs=1000 "$HOMI_EXT4/bench/whole"
 says 2 "power of two" "a depth that can't be shared" -i device-model -D 100 "$HOMI_EXT4/bench/whole"
 says 2 "neither host nor device" "no such side" --sq=nowhere "$HOMI_EXT4/bench/whole"
 says 2 "is shorter" "a short file" --bs 128k "$HOMI_EXT4/bench/short"

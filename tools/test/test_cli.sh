@@ -578,6 +578,15 @@ check "unknown command: status 2" gives 2 frobnicate
 check "unknown option: status 2" gives 2 read --frobnicate x
 check "option of another command: status 2" gives 2 list --depth 3
 check "a number out of range: status 2" gives 2 read --depth 70000 x
+# So is a size that is none, as which it would be taken; neither are counts and seconds sizes.
+for args in "--bs=5" "--bs=1000" "--bs=6k" "--bs=0" "--bs=2049m" "--depth=0"; do
+	check "read $args: status 2" gives 2 read $args x
+	check "and why" grep -q "is no multiple of 4096\|is not from 1 to" "$tmp/err"
+done
+for args in "read --bs=1x" "read --bs=k" "read --bs=+4k" "read --depth=1k" "read --timeout=2m" "watch -c 1k" "top -n 1k"; do
+	check "$args: status 2" gives 2 $args x
+	check "is no number" grep -q "is not a number" "$tmp/err"
+done
 check_lines
 # So it is on all kernels of the matrix.
 check "check: no dma-bufs of io_uring's own" io_uring_says OK "this kernel has no registration of its own"

@@ -71,6 +71,11 @@ shows_progress() {
 	sort -n -c -u "$O/percent" && [ "$(wc -l <"$O/percent")" -ge 25 ] && [ "$(tail -n 1 "$O/percent")" = 100 ]
 }
 
+no_number() {
+	"$reader" "$1" "$HOMI_EXT4/dmabuf"
+	[ $? = 2 ]
+}
+
 # refused TEXT COUNT ARGUMENT...: that is said of each of so many, and none is read by another way
 refused() {
 	local text=$1 count=$2
@@ -80,6 +85,9 @@ refused() {
 		[ "$(grep -c "^dmabuf_read: .*: $text" "$O/err")" = "$count" ]
 }
 
+for args in -q3x -q0 -q1025 -bfoo -b-1 -b3x; do
+	works "no number: $args" no_number "$args"
+done
 mkdir "$O/elsewhere"
 echo "not seen by homi" >"$O/elsewhere/file"
 make_files "$HOMI_EXT4"

@@ -28,6 +28,11 @@ reads() {
 	"$reader" -d "$HOMI_CTRL" "$@" >"$O/out" && grep -q ": as pread gives them$" "$O/out"
 }
 
+refused() {
+	"$reader" "$1" "$HOMI_EXT4/uring"
+	[ $? = 2 ]
+}
+
 reads_dirty() {
 	echo changed | dd of="$1/file20" conv=notrunc seek=100 status=none
 	reads "$1"
@@ -41,6 +46,9 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	works "$fs: one piece at a time" reads -q 1 "$dir/uring"
 	works "$fs: a thousand pieces" reads -q 1000 "$dir/uring"
 	works "$fs: what is dirty in the page cache" reads_dirty "$dir/uring"
+done
+for args in -q3x -q0 -q1025 -q-1; do
+	works "no depth: $args" refused "$args"
 done
 mkdir "$O/elsewhere"
 echo "not seen by homi" >"$O/elsewhere/file"
