@@ -16,7 +16,7 @@ static int open_controller(struct homi_dev *dev, const char *name, struct troubl
 	return ret ? diagnose(t, STAGE_OPEN, ret, 0, name) : 0;
 }
 
-static int parse_count(const char *text, uint32_t *count)
+static int parse_count(const struct options *opt, const char *text, uint32_t *count)
 {
 	unsigned long n;
 	char *end;
@@ -24,7 +24,8 @@ static int parse_count(const char *text, uint32_t *count)
 	errno = 0;
 	n = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno || n > 65534)
-		return complain(EXIT_USAGE, "COUNT: \"%s\" is not from 0 to 65534", text);
+		return report(opt, EXIT_USAGE, -EINVAL, "", "COUNT: \"%s\" is not from 0 to 65534",
+			      text);
 	*count = (uint32_t)n;
 	return 0;
 }
@@ -59,7 +60,7 @@ int cmd_reserve(const struct options *opt)
 	uint32_t count = 0;
 	int ret;
 
-	ret = parse_count(opt->operands[1], &count);
+	ret = parse_count(opt, opt->operands[1], &count);
 	if (ret)
 		return ret;
 	if (open_controller(&dev, name, &t))

@@ -128,6 +128,9 @@ void trouble_print(const struct trouble *t);
 struct json_object *trouble_json(const struct trouble *t);
 /* In the way that @opt wants; returns the exit status. */
 int trouble_report(const struct trouble *t, const struct options *opt);
+/* Both at once */
+int report(const struct options *opt, int code, int err, const char *advice, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
 const char *no_spare_advice(const struct homi_ctrl_info *info, char *buf, size_t len);
 
 /* --- topology.c --- */

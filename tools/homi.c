@@ -232,8 +232,8 @@ static int parse(const struct command *cmd, struct options *opt, int argc, char 
 	opt->count = argc - optind;
 	opt->operands = argv + optind;
 	if (opt->count < cmd->min || (cmd->max >= 0 && opt->count > cmd->max))
-		return complain(EXIT_USAGE, "usage: homi %s [OPTION]... %s", cmd->name,
-				cmd->operands);
+		return report(opt, EXIT_USAGE, -EINVAL, "", "usage: homi %s [OPTION]... %s",
+			      cmd->name, cmd->operands);
 	return 0;
 }
 

@@ -117,6 +117,12 @@ static void list_json(const struct controller *list, unsigned int count)
 	print_json(top);
 }
 
+static int no_list(const struct options *opt, int err)
+{
+	return report(opt, EXIT_IO, err, "", "the list of controllers can't be read: %s",
+		      strerror(-err));
+}
+
 int cmd_list(const struct options *opt)
 {
 	struct controller *list;
@@ -126,8 +132,7 @@ int cmd_list(const struct options *opt)
 
 	ret = find_controllers(&list, &count);
 	if (ret)
-		return complain(EXIT_IO, "the list of controllers can't be read: %s",
-				strerror(-ret));
+		return no_list(opt, ret);
 	if (opt->json) {
 		list_json(list, count);
 	} else {
@@ -278,17 +283,21 @@ static int info_one(const struct controller *c, const struct options *opt,
 	}
 	ret = each_namespace(&dev, array);
 	homi_close(&dev);
-	if (ret)
-		return complain(EXIT_IO, "%s: namespaces: %s", c->name, strerror(-ret));
-	return EXIT_OK;
+	if (!ret)
+		return EXIT_OK;
+	trouble_set(&t, EXIT_IO, ret, "", "%s: namespaces: %s", c->name, strerror(-ret));
+	trouble_print(&t);
+	if (o)
+		json_object_object_add(o, "error", trouble_json(&t));
+	return t.exit;
 }
 
 int cmd_info(const struct options *opt)
 {
 	struct json_object *top = json_object_new_object(), *all = json_object_new_array();
 	const char *want = opt->count ? opt->operands[0] : NULL;
-	unsigned int i, count, shown = 0;
-	struct controller *list;
+	unsigned int i, count = 0, shown = 0;
+	struct controller *list = NULL;
 	int ret, one, code = EXIT_OK;
 
 	json_object_object_add(top, "controllers", all);
@@ -304,15 +313,17 @@ int cmd_info(const struct options *opt)
 		code = code ? code : one;
 	}
 	free(list);
-	if (opt->json)
+	if (opt->json && shown && !ret)
 		print_json(top);
 	else
 		json_object_put(top);
 	if (ret)
-		return complain(EXIT_IO, "the list of controllers can't be read: %s",
-				strerror(-ret));
+		return no_list(opt, ret);
+	if (!shown && want)
+		return report(opt, EXIT_REFUSED, -ENOENT,
+			      "see \"homi list\" for the controllers there are",
+			      "%s: there is no such NVMe controller", want);
 	if (!shown)
-		return complain(EXIT_REFUSED, "%s: there is no such NVMe controller",
-				want ? want : "info");
+		return report(opt, EXIT_REFUSED, -ENOENT, "", "there is no NVMe controller");
 	return code;
 }

@@ -363,8 +363,9 @@ int cmd_prepare(const struct options *opt)
 	int ret;
 
 	if (parse_size(opt->operands[1], &w.size))
-		return complain(EXIT_USAGE, "SIZE: \"%s\" is not a number of bytes, or of k, m, g, t",
-				opt->operands[1]);
+		return report(opt, EXIT_USAGE, -EINVAL, "",
+			      "SIZE: \"%s\" is not a number of bytes, or of k, m, g, t",
+			      opt->operands[1]);
 	ret = open_work(&w, &t);
 	if (!ret) {
 		progress_begin(&w.progress, opt, w.path, w.size);

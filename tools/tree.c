@@ -141,7 +141,7 @@ static struct json_object *file_json(const struct tree *tree, const struct homi_
 }
 
 static void tree_json(const char *path, const char *controller, const struct tree *tree,
-		      const struct homi_set *set)
+		      const struct homi_set *set, const struct trouble *t)
 {
 	struct json_object *top = json_object_new_object(), *files = json_object_new_array();
 	uint32_t i;
@@ -151,6 +151,8 @@ static void tree_json(const char *path, const char *controller, const struct tre
 	for (i = 0; i < tree->count; i++)
 		json_object_array_add(files, file_json(tree, set, i));
 	json_object_object_add(top, "files", files);
+	if (t->exit)
+		json_object_object_add(top, "error", trouble_json(t));
 	print_json(top);
 }
 
@@ -158,18 +160,26 @@ static void tree_json(const char *path, const char *controller, const struct tre
 static int tree_show(const struct tree *tree, const struct homi_set *set, const char *controller,
 		     const struct options *opt)
 {
+	const char *path = opt->operands[0];
+	struct trouble t = { 0 };
 	uint32_t i, refused = 0;
 
+	if (tree->unread)
+		trouble_set(&t, EXIT_REFUSED, -EACCES, "",
+			    "%s: %u directories or files below it can't be looked at", path,
+			    tree->unread);
 	for (i = 0; i < tree->count; i++)
 		refused += is_refused(tree, set, i);
 	if (opt->json) {
-		tree_json(opt->operands[0], controller, tree, set);
+		tree_json(path, controller, tree, set, &t);
 	} else {
-		printf("%s: %u files on %s", opt->operands[0], tree->count, controller);
+		printf("%s: %u files on %s", path, tree->count, controller);
 		printf(refused ? ", %u of them refused\n" : "\n", refused);
 		tree_text(tree, set);
 	}
-	return refused ? EXIT_REFUSED : EXIT_OK;
+	if (t.exit)
+		trouble_print(&t);
+	return refused || t.exit ? EXIT_REFUSED : EXIT_OK;
 }
 
 static int tree_open(const struct tree *tree, int dir, struct session *s, struct homi_set *set)
@@ -214,9 +224,6 @@ static int tree_resolve(const struct tree *tree, int dir, const struct options *
 		return trouble_report(&t, opt);
 	ret = tree_show(tree, &set, s->name, opt);
 	homi_set_close(&s->dev, &set);
-	if (tree->unread)
-		ret = complain(EXIT_REFUSED, "%s: %u directories or files below it can't be looked at",
-			       path, tree->unread);
 	return ret;
 }
 

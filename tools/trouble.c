@@ -170,17 +170,25 @@ int diagnose(struct trouble *t, enum stage stage, int err, uint32_t reason, cons
 	return t->exit;
 }
 
+__attribute__((format(printf, 5, 0)))
+static int trouble_vset(struct trouble *t, int code, int err, const char *advice,
+			const char *format, va_list args)
+{
+	t->exit = code;
+	t->err = err;
+	t->reason = 0;
+	vsnprintf(t->text, sizeof(t->text), format, args);
+	snprintf(t->advice, sizeof(t->advice), "%s", advice);
+	return code;
+}
+
 int trouble_set(struct trouble *t, int code, int err, const char *advice, const char *format, ...)
 {
 	va_list args;
 
-	t->exit = code;
-	t->err = err;
-	t->reason = 0;
 	va_start(args, format);
-	vsnprintf(t->text, sizeof(t->text), format, args);
+	trouble_vset(t, code, err, advice, format, args);
 	va_end(args);
-	snprintf(t->advice, sizeof(t->advice), "%s", advice);
 	return code;
 }
 
@@ -213,4 +221,15 @@ int trouble_report(const struct trouble *t, const struct options *opt)
 		print_json(o);
 	}
 	return t->exit;
+}
+
+int report(const struct options *opt, int code, int err, const char *advice, const char *format, ...)
+{
+	struct trouble t;
+	va_list args;
+
+	va_start(args, format);
+	trouble_vset(&t, code, err, advice, format, args);
+	va_end(args);
+	return trouble_report(&t, opt);
 }

@@ -266,7 +266,7 @@ int cmd_watch(const struct options *opt)
 	int i, ret = 0;
 
 	if (!files || !fds)
-		return complain(EXIT_REFUSED, "out of memory");
+		return report(opt, EXIT_REFUSED, -ENOMEM, "", "out of memory");
 	sigemptyset(&stops);
 	sigaddset(&stops, SIGINT);
 	sigaddset(&stops, SIGTERM);

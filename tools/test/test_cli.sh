@@ -49,7 +49,8 @@ gives() {
 	"$homi" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
 	[ $status = "$want" ] || { echo "status $status, not $want" >>"$tmp/err"; return 1; }
 }
-json() { jq -e "$1" "$tmp/out" >/dev/null 2>>"$tmp/err"; }
+# Nothing at all is no JSON, which jq does not mind.
+json() { [ -s "$tmp/out" ] && jq -e "$1" "$tmp/out" >/dev/null 2>>"$tmp/err"; }
 info() { "$homi" info "$HOMI_CTRL" -o json | jq -r ".controllers[0].homi.$1"; }
 
 make_files() {
@@ -618,6 +619,13 @@ for count in "" x -1 1.5 65535; do
 done
 check "reserve, no such controller: status 3" gives 3 reserve nvme99 1
 check "revoke, no such controller: status 3" gives 3 revoke nvme99
+# Whoever reads JSON gets it, and nothing else.
+for args in "2 reserve $HOMI_CTRL x" "2 reserve $HOMI_CTRL" "3 reserve nvme99 1" "3 info nvme99" "3 stats nvme99" \
+	"3 read /nonexistent" "2 prepare x 1x"; do
+	check "$args: JSON" gives $args -o json
+	check "$args: an error" json 'keys == ["error"] and (.error.text | length > 0) and (.error | has("advice")) and
+		.error.errno != null and .error.reason == 0'
+done
 check "revoke: nobody" gives 0 revoke -o json "$HOMI_CTRL"
 check "none was taken" json ".revoked == 0 and .busy == 0 and (.holders | length) == 0"
 check "check" gives 0 check -o json
