@@ -204,11 +204,44 @@ static void ask_leases(struct answer *a)
 		answer_set(a, OK, "", "on");
 }
 
+/* It is asked once. */
+static int probe_io_uring(void)
+{
+	static int ret;
+	static bool asked;
+
+	if (!asked)
+		ret = homi_uring_probe();
+	asked = true;
+	return ret;
+}
+
+/* READ and WRITE by io_uring need neither a queue nor the right to have one. */
+static bool has_io_uring(void)
+{
+	return probe_io_uring() >= 0;
+}
+
+/* No raw queue, for the reason that is given: a NO only if nothing is left then. */
+__attribute__((format(printf, 3, 4)))
+static void answer_no_queue(struct answer *a, const char *advice, const char *format, ...)
+{
+	char why[160];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, sizeof(why), format, args);
+	va_end(args);
+	answer_set(a, has_io_uring() ? WARN : NO, advice,
+		   "%s (raw queues: no; READ and WRITE by io_uring: %s)", why,
+		   has_io_uring() ? "yes" : "no");
+}
+
 /* Never a NO: raw queues do without. */
 static void ask_io_uring(struct answer *a)
 {
 	static const char use[] = "use raw queues, or \"homi read\", which has one";
-	int ret = homi_uring_probe();
+	int ret = probe_io_uring();
 
 	if (ret == HOMI_URING_DMABUF_YES)
 		answer_set(a, OK, "", "dma-bufs: files by homi, raw block devices by the kernel's own registration");
@@ -259,8 +292,8 @@ static void ask_rawio(struct answer *a)
 	if (capable(CAP_SYS_RAWIO))
 		answer_set(a, OK, "", "have it");
 	else
-		answer_set(a, NO, "run as root, or be handed a descriptor with queues by who is",
-			   "lacking: you can't create queues");
+		answer_no_queue(a, "for raw queues run as root, or be handed a descriptor with queues by who is",
+				"lacking");
 }
 
 static void ask_lease_right(struct answer *a)
@@ -344,11 +377,11 @@ static void ask_queues(struct answer *a, const struct controller *c, const struc
 			   i->out_queues_spare, i->out_queues_granted, i->out_queues_kernel,
 			   i->out_queues_lent);
 	else if (i->out_reason == HOMI_REASON_NO_SPARE)
-		answer_set(a, NO, no_spare_advice(i, advice, sizeof(advice)),
-			   "none spare of %u granted; the kernel may take %u, %u lent",
-			   i->out_queues_granted, i->out_queues_kernel, i->out_queues_lent);
+		answer_no_queue(a, no_spare_advice(i, advice, sizeof(advice)),
+				"none spare of %u granted; the kernel may take %u, %u lent",
+				i->out_queues_granted, i->out_queues_kernel, i->out_queues_lent);
 	else
-		answer_set(a, NO, "\"dmesg\" may tell more", "%s", homi_strreason(i->out_reason));
+		answer_no_queue(a, "\"dmesg\" may tell more", "%s", homi_strreason(i->out_reason));
 }
 
 static void ask_doorbells(struct answer *a, const struct controller *c,
@@ -442,7 +475,13 @@ static void show(const struct answer *a, const char *subject, const char *name,
 	json_object_array_add(all, o);
 }
 
-static bool check_controller(const struct controller *c, struct json_object *all)
+/* How many controllers can be used, and how many of these lend a raw queue */
+struct usable {
+	unsigned int count, raw;
+};
+
+static void check_controller(const struct controller *c, struct usable *usable,
+			     struct json_object *all)
 {
 	struct homi_dev dev = { .fd = -1 };
 	int err = homi_open(&dev, c->name);
@@ -455,32 +494,50 @@ static bool check_controller(const struct controller *c, struct json_object *all
 		show(&a, c->name, controller_questions[i].name, all);
 		good &= a.verdict != NO;
 	}
+	usable->count += good;
+	usable->raw += good && !err && dev.info.out_queues_spare && capable(CAP_SYS_RAWIO);
 	homi_close(&dev);
-	return good;
 }
 
-/* How many controllers can be used. */
-static unsigned int check_controllers(const struct controller *list, unsigned int count,
-				      struct json_object *all)
+static void check_controllers(const struct controller *list, unsigned int count,
+			      struct usable *usable, struct json_object *all)
 {
-	unsigned int i, good = 0;
 	struct answer a;
+	unsigned int i;
 
 	if (!count) {
 		answer_set(&a, NO, "modprobe nvme, or plug one in", "this machine has no NVMe controller");
 		show(&a, NULL, "controllers", all);
 	}
 	for (i = 0; i < count; i++)
-		good += check_controller(&list[i], all);
-	return good;
+		check_controller(&list[i], usable, all);
+}
+
+/* Last, and for what; without io_uring no controller is usable that lends no queue. */
+static void show_verdict(const struct usable *usable)
+{
+	const char *s = usable->count == 1 ? "" : "s";
+
+	if (!usable->raw)
+		printf("\nhomi can be used, on %u controller%s, for READ and WRITE by io_uring, but not for raw queues, which \"homi read\", \"write\" and \"verify\" have; the WARNs say why.\n",
+		       usable->count, s);
+	else if (!has_io_uring())
+		printf("\nhomi can be used, on %u controller%s, for raw queues, but not for READ and WRITE by io_uring; the WARNs say why.\n",
+		       usable->count, s);
+	else if (usable->raw < usable->count)
+		printf("\nhomi can be used, on %u controllers, for raw queues on %u of these.\n",
+		       usable->count, usable->raw);
+	else
+		printf("\nhomi can be used, on %u controller%s.\n", usable->count, s);
 }
 
 /* Yes if nothing but single controllers stands against it, and one of these can be used. */
 int cmd_check(const struct options *opt)
 {
 	struct json_object *top = NULL, *all = NULL;
+	struct usable usable = { 0 };
 	struct controller *list;
-	unsigned int usable, count;
+	unsigned int count;
 	struct answer a;
 	bool good = true;
 	size_t i;
@@ -496,18 +553,20 @@ int cmd_check(const struct options *opt)
 	}
 	if (find_controllers(&list, &count))
 		count = 0;
-	usable = check_controllers(list, count, all);
-	good &= usable > 0;
+	check_controllers(list, count, &usable, all);
+	good &= usable.count > 0;
 	if (opt->json)
 		json_object_object_add(top, "checks", all);
 	show_peers(list, count, top);
 	free(list);
 	if (opt->json) {
-		add_number(top, "usable_controllers", usable);
+		add_number(top, "usable_controllers", usable.count);
+		add_number(top, "raw_queue_controllers", usable.raw);
+		add_bool(top, "io_uring", has_io_uring());
 		add_bool(top, "usable", good);
 		print_json(top);
 	} else if (good) {
-		printf("\nhomi can be used, on %u controller%s.\n", usable, usable == 1 ? "" : "s");
+		show_verdict(&usable);
 	} else {
 		printf("\nhomi can't be used now; each NO says what to do.\n");
 	}

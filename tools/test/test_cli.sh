@@ -453,12 +453,24 @@ io_uring_says() {
 	json "[.checks[] | select(.check == \"io_uring\")] | length == 1 and .[0].verdict == \"$1\" and
 		(.[0].text | contains(\"$2\"))"
 }
+usable_for() { gives 0 check && tail -n 1 "$tmp/out" | grep -q "can be used, on [0-9]* controllers*, for $1"; }
+# Who has no CAP_SYS_RAWIO: no raw queue, but READ and WRITE by io_uring, if there is that.
+make_lesser() {
+	printf '#!/bin/sh\nexec setpriv --bounding-set -sys_rawio %s "$@"\n' "$homi" >"$tmp/lesser" && chmod +x "$tmp/lesser"
+}
+line_for_lesser() { homi=$tmp/lesser line_says CAP_SYS_RAWIO "$@"; }
+usable_by_io_uring() {
+	usable_for "READ and WRITE by io_uring, but not for raw queues" && gives 0 check -o json &&
+		json ".usable and .io_uring and .usable_controllers > 0 and .raw_queue_controllers == 0"
+}
 # From 6.6 on it can be switched off, for root too.
 io_uring_off() {
 	local status
 
 	echo 2 >/proc/sys/kernel/io_uring_disabled || return 1
-	io_uring_says WARN "not for you"
+	io_uring_says WARN "not for you" && usable_for "raw queues, but not for READ and WRITE by io_uring" &&
+		line_for_lesser NO "READ and WRITE by io_uring: no" && homi=$tmp/lesser gives 1 check &&
+		grep -q "homi can't be used" "$tmp/out"
 	status=$?
 	echo 0 >/proc/sys/kernel/io_uring_disabled || return 1
 	return $status
@@ -591,6 +603,9 @@ done
 check_lines
 # So it is on all kernels of the matrix.
 check "check: no dma-bufs of io_uring's own" io_uring_says OK "this kernel has no registration of its own"
+make_lesser
+check "check: no CAP_SYS_RAWIO" line_for_lesser WARN "raw queues: no; READ and WRITE by io_uring: yes"
+homi=$tmp/lesser check "check: then by io_uring alone" usable_by_io_uring
 if [ -e /proc/sys/kernel/io_uring_disabled ]; then
 	check "check: io_uring is off" io_uring_off
 	check "check: io_uring is on again" io_uring_says OK "dma-bufs by homi"
@@ -607,6 +622,8 @@ done
 if [ "$(info queues_spare)" = 0 ]; then
 	check "no spare queue: status 3" gives 3 read "$HOMI_EXT4/cli/tail"
 	check "and advice what to do" grep -q "homi reserve\|grants" "$tmp/err"
+	check "check: no spare queue" line_says queues WARN "raw queues: no; READ and WRITE by io_uring: yes"
+	check "check: homi can be used" gives 0 check
 	reserve_takes_and_gives "$HOMI_EXT4/cli/tail"
 	skip reading "no spare queue on this controller"
 	end
@@ -629,7 +646,7 @@ done
 check "revoke: nobody" gives 0 revoke -o json "$HOMI_CTRL"
 check "none was taken" json ".revoked == 0 and .busy == 0 and (.holders | length) == 0"
 check "check" gives 0 check -o json
-check "check says so" json ".usable and .usable_controllers > 0"
+check "check says so" json ".usable and .io_uring and .usable_controllers > 0 and .raw_queue_controllers > 0"
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "verify: $dir" gives 0 verify -o json "$dir"/cli/{tail,empty,one,sparse}
 	check "verify counts: $dir" json '[.files[] | select(.match and .sha256_queue == .sha256_pread and
