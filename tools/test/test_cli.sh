@@ -49,6 +49,29 @@ gives() {
 	"$homi" "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
 	[ $status = "$want" ] || { echo "status $status, not $want" >>"$tmp/err"; return 1; }
 }
+# The manual, plain, has each word of stdin, and there are some.
+manual=$(readlink -f "$(dirname "$0")/../../Documentation/man/homi.1")
+in_manual() {
+	local word words=0 status=0
+
+	sed 's/\\f[A-Z]//g; s/\\//g' "$manual" >"$tmp/manual"
+	while read -r word; do
+		words=$((words + 1))
+		grep -qw -e "$word" "$tmp/manual" || { echo "not in homi(1): $word" >>"$tmp/err"; status=1; }
+	done
+	[ $words -gt 0 ] && return $status
+}
+# gives_keys STATUS ARGUMENT...: the last output as JSON has those that homi(1) tells; sysfs tells others.
+gives_keys() {
+	gives "$@" -o json && jq -r 'del(.controllers[]?.quota?.limits?) | [paths | .[] | strings] | unique[]' "$tmp/out" | in_manual
+}
+manual_has_options() {
+	local command
+
+	for command in $("$homi" --help | awk '/^  / { print $1 }'); do
+		"$homi" "$command" --help
+	done | grep -o -e '--[a-z-]*' | sort -u | in_manual
+}
 # Nothing at all is no JSON, which jq does not mind.
 json() { [ -s "$tmp/out" ] && jq -e "$1" "$tmp/out" >/dev/null 2>>"$tmp/err"; }
 info() { "$homi" info "$HOMI_CTRL" -o json | jq -r ".controllers[0].homi.$1"; }
@@ -289,6 +312,8 @@ writes() {
 	check "prepare what somebody holds" prepares_what_is_held "$file"
 	check "shorter than it is: status 3" gives 3 prepare "$file" 1m
 	check "a size that is none: status 2" gives 2 prepare "$file" 1x
+	check "the manual: keys of write" gives_keys 0 write -I "$tmp/want" "$file"
+	check "the manual: keys of prepare" gives_keys 0 prepare "$file" 3145728
 	check "prepare what is prepared" gives 0 prepare -o json "$file" 3145728
 	check "does nothing" json ".zeroed == 0"
 	check "holes: status 3" gives 3 write -I "$data" "$1/cli/sparse"
@@ -612,6 +637,11 @@ if [ -e /proc/sys/kernel/io_uring_disabled ]; then
 else
 	skip "check: io_uring is off" "this kernel can't switch it off"
 fi
+check "the manual: options" manual_has_options
+for args in list "info $HOMI_CTRL" check; do
+	# shellcheck disable=SC2086 # several words
+	check "the manual: keys of $args" gives_keys 0 $args
+done
 make_files "$HOMI_EXT4"
 make_files "$HOMI_XFS"
 for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
@@ -630,6 +660,8 @@ if [ "$(info queues_spare)" = 0 ]; then
 fi
 check "reserve: what is to spare" gives 0 reserve -o json "$HOMI_CTRL" 1
 check "without a reset" json ".queues_reserved == 1 and .reset == false"
+check "the manual: keys of reserve" gives_keys 0 reserve "$HOMI_CTRL" 1
+check "the manual: keys of revoke" gives_keys 0 revoke -n "$HOMI_CTRL"
 check "reserve: nothing" gives 0 reserve "$HOMI_CTRL" 0
 for count in "" x -1 1.5 65535; do
 	check "reserve, \"$count\": status 2" gives 2 reserve "$HOMI_CTRL" "$count"
@@ -651,6 +683,10 @@ for dir in "$HOMI_EXT4" "$HOMI_XFS"; do
 	check "verify: $dir" gives 0 verify -o json "$dir"/cli/{tail,empty,one,sparse}
 	check "verify counts: $dir" json '[.files[] | select(.match and .sha256_queue == .sha256_pread and
 		.end_ns >= .start_ns)] | length == 4'
+	check "the manual: keys of verify" gives_keys 0 verify "$dir/cli/tail"
+	check "the manual: keys of read" gives_keys 0 read "$dir/cli/tail"
+	check "the manual: keys of extents" gives_keys 0 extents "$dir/cli/sparse"
+	check "the manual: keys of extents, a directory" gives_keys 0 extents "$dir/tree"
 	check "read: $dir, tail" copies "$dir/cli/tail"
 	check "read: $dir, sparse" copies "$dir/cli/sparse"
 	check "read: $dir, small commands" copies "$dir/cli/sparse" --bs 4k --depth 1
