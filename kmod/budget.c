@@ -132,6 +132,15 @@ static void homi_budget_pay(struct homi_user *user, struct homi_toll *toll)
 	toll->paid = true;
 }
 
+/* There is more than the first one who waits has reckoned with. */
+static void homi_budget_wake_first(struct homi_user *user)
+{
+	lockdep_assert_held(&user->lock);
+	if (!list_empty(&user->waiters))
+		wake_up_process(list_first_entry(&user->waiters,
+						 struct homi_waiter, entry)->task);
+}
+
 /**
  * homi_budget_adjust - what was paid for a length is for another one
  * @ctx: as it was taken
@@ -150,6 +159,8 @@ void homi_budget_adjust(struct homi_ctx *ctx, struct homi_toll *toll, u32 bytes)
 	homi_bucket_give(&user->level[1], homi_budget_cost(toll->bytes, 1));
 	homi_bucket_take(&user->level[1], homi_budget_cost(bytes, 1));
 	user->bytes += (u64)bytes - toll->bytes;
+	if (bytes < toll->bytes)
+		homi_budget_wake_first(user);
 	spin_unlock(&user->lock);
 	toll->bytes = bytes;
 }
@@ -202,9 +213,7 @@ void homi_budget_refund(struct homi_ctx *ctx, struct homi_toll *toll)
 				 homi_budget_cost(toll->bytes, i));
 	user->ios--;
 	user->bytes -= toll->bytes;
-	if (!list_empty(&user->waiters))
-		wake_up_process(list_first_entry(&user->waiters,
-						 struct homi_waiter, entry)->task);
+	homi_budget_wake_first(user);
 	spin_unlock(&user->lock);
 	toll->paid = false;
 }
@@ -268,9 +277,7 @@ int homi_budget_wait(struct homi_ctx *ctx, struct homi_toll *toll)
 	__set_current_state(TASK_RUNNING);
 	list_del(&waiter.entry);
 	user->waited_ns += ktime_get_ns() - begin;
-	if (!list_empty(&user->waiters))
-		wake_up_process(list_first_entry(&user->waiters,
-						 struct homi_waiter, entry)->task);
+	homi_budget_wake_first(user);
 	spin_unlock(&user->lock);
 	return ret;
 }

@@ -474,6 +474,9 @@ static int homi_rw_begin(struct homi_ctx *ctx, struct io_uring_cmd *cmd,
 		homi_rw_put(&named);
 		return -EAGAIN;
 	}
+	/* While it waited its MEM has become another one, of pages. */
+	if (toll->paid)
+		homi_budget_refund(ctx, toll);
 	io = homi_io_new(&named, io, cmd, rw, write, may_wait);
 	if (IS_ERR(io))
 		return PTR_ERR(io);

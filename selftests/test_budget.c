@@ -3,53 +3,15 @@
  * The budget for READ and WRITE by extents: what is over it waits, and is done in the end; whatever
  * ends the wait ends it, and nothing is held meanwhile.
  */
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-#include "account.h"
-#include "harness.h"
 #include "removal.h"
-#define SIZE	(1u << 20)
-#include "uring_rw.h"
+#include "budget.h"
 
 #define OTHER	1000		/* a user */
-#define IOS	"ios_per_second_per_user"
-#define KIB	"kib_per_second_per_user"
-
-/* READ by extents of a file that nobody writes to, without privilege; @path may be NULL. */
-static void open_all(const char *dev, const char *path)
-{
-	ASSERT_EQ(0, uring_open(&ring, ENTRIES, IORING_SETUP_SQE128));
-	t = (struct rw_target){ .fd = homi_open_at(dev), .flags = HOMI_RW_BY_EXTENTS };
-	mem = new_memory(SIZE);
-	copy = new_memory(SIZE);
-	ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE, &t.mem, NULL));
-	if (path)
-		snprintf(file.path, sizeof(file.path), "%s", path);
-	file_reopen(&file, O_RDONLY);
-	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
-}
-
-static void start(const char *dir)
-{
-	file_create(&file, dir, "budget", SIZE, 1);
-	set_cap(CAP_SYS_RESOURCE, false);
-	open_all(dev_path(), NULL);
-}
-
-/* As many as wait at a time, one at least */
-static void wait_for_waits(const char *ctrl, unsigned int uid, unsigned long long more_than)
-{
-	uint64_t end = now_ms() + 30000;
-
-	while (account_at(ctrl, uid).waits <= more_than) {
-		ASSERT(now_ms() < end);
-		nap_ms(2);
-	}
-}
 
 /* How many are done as a whole; the others have one of two errors. */
 static unsigned int reap_all(int err, int other)
@@ -230,60 +192,6 @@ TEST(end_of_file)
 		ASSERT_EQ(PAGE, rw_do(&ring, &t, false, SIZE - PAGE, 0, SIZE));
 	ASSERT_EQ(20 * PAGE, account_of(0).bytes);
 	ASSERT_EQ(0, account_of(0).waits);
-	file_remove(&file);
-}
-
-#define MORE	(16 * SIZE)
-
-/* The file is locked for all of it, and longer when it is there. */
-static void grow(void)
-{
-	int fd = open(file.path, O_WRONLY | O_DIRECT);
-
-	ASSERT(fd >= 0);
-	ASSERT_EQ(MORE, pwrite(fd, new_memory(MORE), MORE, SIZE));
-}
-
-/* What was behind the end of the file when it was let through */
-TEST(grown_meanwhile)
-{
-	unsigned int i, good = 0;
-	struct account before;
-	struct stat st;
-	pid_t pid;
-
-	start(need_fs("ext4"));
-	if (!goes_beside())
-		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
-	quota_set(KIB, 1 << 20);
-	before = account_of(0);
-	if (!drive_throttle(1))
-		SKIP("no QEMU whose drive can be held up");
-	pid = child_start(grow);
-	nap_ms(500 * patience());
-	for (i = 0; i < ENTRIES; i++) {
-		struct homi_uring_rw rw = rw_make(&t, SIZE + (uint64_t)i * PIECE,
-						  (uint64_t)i * PIECE, PIECE);
-
-		rw_post(&ring, t.fd, false, &rw, i);
-	}
-	ASSERT_EQ(ENTRIES, io_uring_submit(&ring));
-	nap_ms(300 * patience());
-	ASSERT(!fstat(file.fd, &st));
-	ASSERT_EQ(SIZE, st.st_size);
-	ASSERT_EQ(0, io_uring_cq_ready(&ring));
-	drive_throttle(0);
-	ASSERT_EQ(0, child_status(pid));
-	for (i = 0; i < ENTRIES; i++) {
-		int res = uring_reap(&ring, NULL);
-
-		if (res)
-			ASSERT_EQ(PIECE, res);
-		good += !!res;
-	}
-	ASSERT(good);
-	ASSERT_EQ(before.ios + good, account_of(0).ios);
-	ASSERT_EQ(before.bytes + (uint64_t)good * PIECE, account_of(0).bytes);
 	file_remove(&file);
 }
 

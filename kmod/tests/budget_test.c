@@ -151,11 +151,42 @@ static void homi_test_kept(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&ctrl->users));
 }
 
+/* What it is for another length, those who come next have more or less. */
+static void homi_test_adjusted(struct kunit *test)
+{
+	struct homi_ctrl *ctrl = homi_test_budget_of(test, 0, 1024);
+	struct homi_toll toll = {}, other = {};
+	struct homi_ctx ctx = { .ctrl = ctrl };
+	u32 none = 0;
+
+	ctx.user = homi_user_get(ctrl, KUIDT_INIT(1000));
+	KUNIT_ASSERT_NOT_NULL(test, ctx.user);
+	KUNIT_EXPECT_TRUE(test, homi_budget_take(&ctx, &toll, SZ_4K));
+	homi_budget_adjust(&ctx, &toll, SZ_1G);
+	KUNIT_EXPECT_EQ(test, ctx.user->bytes, (u64)SZ_1G);
+	homi_budget_take(&ctx, &other, SZ_4K);
+	KUNIT_EXPECT_FALSE(test, other.paid);
+	homi_budget_adjust(&ctx, &toll, 0);
+	KUNIT_EXPECT_EQ(test, ctx.user->ios, 1ull);
+	KUNIT_EXPECT_EQ(test, ctx.user->bytes, 0ull);
+	KUNIT_EXPECT_TRUE(test, homi_budget_is_whole(ctrl, ctx.user));
+	homi_budget_take(&ctx, &other, SZ_4K);
+	KUNIT_EXPECT_TRUE(test, other.paid);
+	homi_budget_refund(&ctx, &other);
+	homi_budget_refund(&ctx, &toll);
+	KUNIT_EXPECT_EQ(test, ctx.user->ios, 0ull);
+	KUNIT_EXPECT_EQ(test, ctx.user->bytes, 0ull);
+	homi_limit_set(ctrl, HOMI_LIMIT_KIB, &none);
+	homi_user_put(ctrl, ctx.user);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctrl->users));
+}
+
 static struct kunit_case homi_budget_cases[] = {
 	KUNIT_CASE(homi_test_bucket),
 	KUNIT_CASE(homi_test_bucket_waits),
 	KUNIT_CASE(homi_test_bucket_overflow),
 	KUNIT_CASE(homi_test_kept),
+	KUNIT_CASE(homi_test_adjusted),
 	{}
 };
 
