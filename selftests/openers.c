@@ -67,26 +67,22 @@ static void watch(mode_t type, const char *path, const char *name, const char *w
 	fclose(f);
 }
 
+static void watch_block(const char *disk, const char *name, void *what)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), BLOCK "/%s/%s/dev", disk, name);
+	watch(S_IFBLK, path, name, what);
+}
+
 void openers_watch(const char *disk, const char *what)
 {
 	char path[PATH_MAX], name[SCRATCH_NAME + 8], ctrl[SCRATCH_NAME];
 	unsigned int i, n;
-	struct dirent *entry;
-	DIR *dir;
 
 	snprintf(path, sizeof(path), BLOCK "/%s/dev", disk);
 	watch(S_IFBLK, path, disk, what);
-	snprintf(path, sizeof(path), BLOCK "/%s", disk);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), BLOCK "/%s/%s/partition", disk, entry->d_name);
-		if (access(path, F_OK))
-			continue;
-		snprintf(path, sizeof(path), BLOCK "/%s/%s/dev", disk, entry->d_name);
-		watch(S_IFBLK, path, entry->d_name, what);
-	}
-	if (dir)
-		closedir(dir);
+	scratch_each_partition(disk, watch_block, (void *)what);
 	/* Stock's way for commands of one's own, with multipath beside the head too, and homi's */
 	if (sscanf(disk, "nvme%un%u", &i, &n) == 2) {
 		snprintf(name, sizeof(name), "ng%un%u", i, n);

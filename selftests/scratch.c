@@ -149,10 +149,12 @@ static bool part_is_ours(const char *disk, const char *part)
 			       number_of(disk, part, "start"), number_of(disk, part, "size"));
 }
 
-unsigned int scratch_partitions(const char *disk, bool *ours)
+unsigned int scratch_each_partition(const char *disk,
+				    void (*each)(const char *disk, const char *part, void *arg),
+				    void *arg)
 {
-	unsigned int n = 0, good = 0;
 	struct dirent *entry;
+	unsigned int n = 0;
 	char path[700];
 	DIR *dir;
 
@@ -163,10 +165,22 @@ unsigned int scratch_partitions(const char *disk, bool *ours)
 		if (access(path, F_OK))
 			continue;
 		n++;
-		good += part_is_ours(disk, entry->d_name);
+		each(disk, entry->d_name, arg);
 	}
 	if (dir)
 		closedir(dir);
+	return n;
+}
+
+static void count_ours(const char *disk, const char *part, void *arg)
+{
+	*(unsigned int *)arg += part_is_ours(disk, part);
+}
+
+unsigned int scratch_partitions(const char *disk, bool *ours)
+{
+	unsigned int good = 0, n = scratch_each_partition(disk, count_ours, &good);
+
 	*ours = n == SCRATCH_PARTS && good == n;
 	return n;
 }

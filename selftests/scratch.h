@@ -33,6 +33,10 @@ bool scratch_name_of(dev_t dev, char name[SCRATCH_NAME]);
 /* Is partition @number (1, 2, ...) as prepare.sh makes it on @disk? In units of 512 bytes */
 bool scratch_is_ours(const char *disk, unsigned int number, const char *name, uint64_t start,
 		     uint64_t size);
+/* Calls @each with every partition that the kernel knows on @disk, and says how many there are */
+unsigned int scratch_each_partition(const char *disk,
+				    void (*each)(const char *disk, const char *part, void *arg),
+				    void *arg);
 /* How many partitions the kernel knows on @disk, and whether they are those of prepare.sh, all of them */
 unsigned int scratch_partitions(const char *disk, bool *ours);
 
