@@ -666,7 +666,18 @@ static bool homi_direct_is_short(struct homi_direct *d)
 	       d->blocks == homi_part_length(d, dma, d->blocks);
 }
 
-/* Consumes @d, unless it is to be tried again where one may wait. */
+/* None of it is under way, and for who is asked again where one may wait it never was. */
+static int homi_direct_refuse(struct homi_direct *d, int ret, bool may_wait)
+{
+	if (ret != -EAGAIN || may_wait)
+		homi_rw_count(d->named.mem->obj.ctx, HOMI_BY_EXTENTS, d->write,
+			      ret);
+	trace_homi_rw_complete(&d->named, d, HOMI_BY_EXTENTS, d->write, d->offset,
+			       d->length, ret);
+	return ret;
+}
+
+/* Consumes @d, unless its first command can't be made. */
 static int homi_direct_run(struct homi_direct *d, bool may_wait)
 {
 	u32 offset;
@@ -680,12 +691,8 @@ static int homi_direct_run(struct homi_direct *d, bool may_wait)
 		ret = offset ? homi_direct_may_go_on(d) : 0;
 		if (!ret)
 			ret = homi_direct_piece(d, offset, may_wait);
-		if (ret == -EAGAIN && !may_wait) {
-			trace_homi_rw_complete(&d->named, d, HOMI_BY_EXTENTS,
-					       d->write, d->offset, d->length,
-					       ret);
-			return ret;
-		}
+		if (ret < 0 && !offset)
+			return homi_direct_refuse(d, ret, may_wait);
 		if (ret < 0) {
 			homi_direct_fail(d, offset, ret);
 			break;

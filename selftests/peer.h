@@ -63,14 +63,6 @@ static inline void begin_peer(const char *dir, unsigned int flags)
 	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
 }
 
-static inline struct homi_io_stats own_stats(void)
-{
-	struct homi_io_stats stats = { .size = sizeof(stats) };
-
-	ASSERT_EQ(0, homi_call(t.fd, HOMI_IO_STATS, &stats));
-	return stats;
-}
-
 /* A BAR is read in words, not by what string functions do. */
 static inline void fetch(char *to, const char *from, size_t length)
 {

@@ -122,3 +122,37 @@ TEST(shrunk_meanwhile)
 	close(fd);
 	file_remove(&file);
 }
+
+/* So it is if nothing of it went to the drive, because its memory is gone by then. */
+TEST(mem_gone_meanwhile)
+{
+	struct account before, due, after;
+	pid_t pid;
+
+	start(need_fs("ext4"));
+	if (!goes_beside())
+		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
+	quota_set(KIB, 1 << 20);
+	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
+	before = account_of(0);
+	if (!drive_throttle(1))
+		SKIP("no QEMU whose drive can be held up");
+	nap_ms(10 * patience());
+	pid = child_start(grow);
+	nap_ms(500 * patience());
+	post_read(SIZE);
+	nap_ms(300 * patience());
+	ASSERT_EQ(0, io_uring_cq_ready(&ring));
+	due = account_of(0);
+	ASSERT_EQ(before.bytes + SIZE, due.bytes);
+	ASSERT_EQ(before.ios + 1, due.ios);
+	ASSERT_EQ(0, destroy(t.fd, t.mem));
+	drive_throttle(0);
+	ASSERT_EQ(0, child_status(pid));
+	ASSERT_EQ(-ENOENT, uring_reap(&ring, NULL));
+	after = account_of(0);
+	ASSERT_EQ(before.bytes, after.bytes);
+	ASSERT_EQ(before.ios, after.ios);
+	ASSERT_EQ(1, own_stats().out_extents_errors);
+	file_remove(&file);
+}

@@ -52,6 +52,14 @@ static inline void begin(const char *dir, unsigned int flags)
 	ASSERT_EQ(0, file_register(t.fd, file.fd, (uint32_t *)&t.file, NULL));
 }
 
+static inline struct homi_io_stats own_stats(void)
+{
+	struct homi_io_stats stats = { .size = sizeof(stats) };
+
+	ASSERT_EQ(0, homi_call(t.fd, HOMI_IO_STATS, &stats));
+	return stats;
+}
+
 /* The same file and a FILE of it once more, for a child */
 static inline void register_again(int flags)
 {
