@@ -297,6 +297,9 @@ struct homi_extent_table *homi_extent_ask(struct homi_extent_obj *e,
 	struct homi_extent_table *table;
 	int ret;
 
+	/* Its READ found something in it, and may do so again by now. */
+	if (e->internal && !file_size)
+		return ERR_PTR(-EAGAIN);
 	ret = homi_extent_range(offset, length, file_size, &b);
 	if (ret)
 		return ERR_PTR(ret);

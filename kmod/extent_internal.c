@@ -111,9 +111,6 @@ struct homi_extent_obj *homi_extent_internal(struct homi_ctx *ctx,
 		e->queue = NULL;
 	else
 		ret = homi_extent_grant_read(e, file, &all, &place);
-	/* Of a whole file that is so only of an empty one, however long it is by now. */
-	if (ret == -EINVAL)
-		ret = -EAGAIN;
 	if (ret) {
 		homi_extent_drop(e);
 		return ERR_PTR(ret);
