@@ -99,6 +99,17 @@ static int homi_pin_ask(struct homi_pin *pin, struct homi_collector *c,
 	return homi_fiemap(c, inode, start, end - start);
 }
 
+/* Is it just a matter of writing it back that a block has no place yet? */
+static bool homi_pin_is_delayed(const struct homi_collector *c)
+{
+	u32 i;
+
+	for (i = 0; i < c->seen; i++)
+		if (c->extents[i].flags & FIEMAP_EXTENT_DELALLOC)
+			return true;
+	return false;
+}
+
 static int homi_pin_table(struct homi_pin *pin, struct homi_collector *c,
 			  const struct homi_place *place)
 {
@@ -120,6 +131,10 @@ static int homi_pin_table(struct homi_pin *pin, struct homi_collector *c,
 	if (ret)
 		return ret;
 	table = homi_table_make(&b, c->extents, c->seen, bdev, false);
+	/* A WRITE is not for what has no blocks, however soon. */
+	if (table == ERR_PTR(-EOPNOTSUPP) && !pin->write &&
+	    homi_pin_is_delayed(c))
+		return -EAGAIN;
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	table->file_size = size;
@@ -244,7 +259,8 @@ static int homi_pin_check(struct homi_pin *pin)
 static bool homi_pin_may_change(struct address_space *mapping, int ret)
 {
 	if (ret == -EOPNOTSUPP || ret == -EAGAIN)
-		return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY);
+		return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY) ||
+		       mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
 	return ret == -EBUSY;
 }
 

@@ -282,6 +282,42 @@ FS_TEST(refused)
 	file_remove(&file);
 }
 
+static void fault_holes(void)
+{
+	volatile char *map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
+	unsigned int i;
+
+	ASSERT(map != MAP_FAILED);
+	for (i = 0;; i += 17) {
+		map[(uint64_t)i * PAGE % SIZE] = 1;
+		usleep(100);
+	}
+}
+
+/* What has no blocks yet because it was written to just now has them soon. */
+TEST(faulted_meanwhile)
+{
+	unsigned int rounds = times(400, 60), again = 0, round;
+	pid_t pid;
+
+	begin_beside(need_fs("ext4"), 0);
+	pid = child_start(fault_holes);
+	for (round = 0; round < rounds; round++) {
+		int res;
+
+		ASSERT(!fallocate(file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, SIZE));
+		res = rw_do(&ring, &t, false, 0, 0, SIZE);
+		if (res != SIZE)
+			ASSERT_EQ(-EAGAIN, res);
+		again += res != SIZE;
+	}
+	kill(pid, SIGKILL);
+	ASSERT_EQ(128 + SIGKILL, child_status(pid));
+	ASSERT_EQ(SIZE, rw_do(&ring, &t, false, 0, 0, SIZE));
+	printf("# %u of %u are to be asked again\n", again, rounds);
+	file_remove(&file);
+}
+
 /* --- other file systems --- */
 
 /* A new one on the partition that may be overwritten */

@@ -1175,12 +1175,13 @@ enum {
  * already, written and its own alone, within its size (EOPNOTSUPP otherwise). While
  * anybody has the file open for writing (who WRITEs does) this is not possible with each
  * file system and kernel: READ is EAGAIN then, WRITE EOPNOTSUPP, and a READ of XFS also
- * where there is no plain block. A READ likewise for 2 to 30 s after somebody wanted the file
- * back from READs and got no descriptor that writes to it: changed its mode, owner, times,
- * attributes or name, or was told to try again. A WRITE is EAGAIN while somebody goes
- * on dirtying the page cache there, or keeps pages of it. The lease that READs leave on
- * a file counts as an EXTENT of this open file; over that quota they go as if somebody
- * had it open for writing, and are EDQUOT where that is not possible. What
+ * where there is no plain block. A READ likewise of what a mapping goes on writing to, of
+ * a file that was emptied and written anew just then, and for 2 to 30 s after somebody
+ * wanted the file back from READs and got no descriptor that writes to it: changed its
+ * mode, owner, times, attributes or name, or was told to try again. A WRITE is EAGAIN
+ * while somebody goes on dirtying the page cache there, or keeps pages of it. The lease
+ * that READs leave on a file counts as an EXTENT of this open file; over that quota they
+ * go as if somebody had it open for writing, and are EDQUOT where that is not possible. What
  * EXTENT_RESOLVE refuses of files is EOPNOTSUPP here; it need not be the caller's.
  * @file_offset and @length are multiples of the namespace's block size, @mem_offset of
  * 4 (EINVAL). A MEM is busy (EBUSY) while a command uses it; ESTALE: its exporter wants
