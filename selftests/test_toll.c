@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a READ by extents costs its user's budget when its file becomes longer or shorter while the
- * READ waits for it.
+ * What a READ by extents costs its user's budget when its file becomes longer or shorter, or its memory
+ * goes, while the READ waits for the file.
  */
 #include <sys/stat.h>
 
@@ -18,26 +18,39 @@ static void grow(void)
 	ASSERT_EQ(MORE, pwrite(fd, new_memory(MORE), MORE, SIZE));
 }
 
+static void start_beside(void)
+{
+	start(need_fs("ext4"));
+	if (!goes_beside())
+		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
+}
+
+/* A budget that all goes through, what was charged so far, and a file that a child has locked */
+static pid_t start_growing(struct account *before)
+{
+	pid_t pid;
+
+	start_beside();
+	quota_set(KIB, 1 << 20);
+	/* That this can be asked without the inode's lock is learnt while nobody has it. */
+	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
+	*before = account_of(0);
+	if (!drive_throttle(1))
+		SKIP("no QEMU whose drive can be held up");
+	nap_ms(10 * patience());
+	pid = child_start(grow);
+	nap_ms(500 * patience());
+	return pid;
+}
+
 /* What was behind the end of the file when it was let through */
 TEST(grown_meanwhile)
 {
 	unsigned int i, good = 0;
 	struct account before;
 	struct stat st;
-	pid_t pid;
+	pid_t pid = start_growing(&before);
 
-	start(need_fs("ext4"));
-	if (!goes_beside())
-		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
-	quota_set(KIB, 1 << 20);
-	/* That this can be asked without the inode's lock is learnt while nobody has it. */
-	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
-	before = account_of(0);
-	if (!drive_throttle(1))
-		SKIP("no QEMU whose drive can be held up");
-	nap_ms(10 * patience());
-	pid = child_start(grow);
-	nap_ms(500 * patience());
 	for (i = 0; i < ENTRIES; i++) {
 		struct homi_uring_rw rw = rw_make(&t, SIZE + (uint64_t)i * PIECE,
 						  (uint64_t)i * PIECE, PIECE);
@@ -91,9 +104,7 @@ TEST(shrunk_meanwhile)
 	pid_t reader, cutter;
 	int fd;
 
-	start(need_fs("ext4"));
-	if (!goes_beside())
-		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
+	start_beside();
 	grow();
 	fd = open(file.path, O_RDWR);
 	ASSERT(fd >= 0);
@@ -127,19 +138,8 @@ TEST(shrunk_meanwhile)
 TEST(mem_gone_meanwhile)
 {
 	struct account before, due, after;
-	pid_t pid;
+	pid_t pid = start_growing(&before);
 
-	start(need_fs("ext4"));
-	if (!goes_beside())
-		SKIP("this kernel's file system can't say where a file lies beside who writes to it");
-	quota_set(KIB, 1 << 20);
-	ASSERT_EQ(PAGE, rw_do(&ring, &t, false, 0, 0, PAGE));
-	before = account_of(0);
-	if (!drive_throttle(1))
-		SKIP("no QEMU whose drive can be held up");
-	nap_ms(10 * patience());
-	pid = child_start(grow);
-	nap_ms(500 * patience());
 	post_read(SIZE);
 	nap_ms(300 * patience());
 	ASSERT_EQ(0, io_uring_cq_ready(&ring));
