@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
+#include "exporter.h"
 #include "removal.h"
 #include "budget.h"
 
@@ -305,6 +306,40 @@ TEST(holds_nothing)
 	quota_set(KIB, 0);
 	ASSERT(reap_all(-ENOENT, -ENOENT) < ENTRIES);
 	expect_account(0, 0, 0);
+	file_remove(&file);
+}
+
+/* Its memory becomes such as a file system reads to, of the same number: that costs nothing. */
+TEST(mem_exchanged)
+{
+	int dmabuf = udmabuf_new(SIZE);
+	struct account before;
+	struct dma dma;
+	uint32_t id;
+
+	start(need_fs("ext4"));
+	if (dmabuf < 0)
+		SKIP("/dev/udmabuf: %s", strerror(-dmabuf));
+	ASSERT_EQ(0, destroy(t.fd, t.mem));
+	dma_import(&dma, t.fd, dmabuf, SIZE);
+	t.mem = dma.id;
+	t.flags = 0;
+	quota_set(KIB, 1);
+	ASSERT_EQ(SIZE, rw_do(&ring, &t, false, 0, 0, SIZE));
+	before = account_of(0);
+	ASSERT_EQ(SIZE, before.bytes);
+	post_many(false);
+	wait_for_waits(ctrl_name(), 0, 0);
+	ASSERT_EQ(0, io_uring_cq_ready(&ring));
+	ASSERT_EQ(0, dma_destroy(&dma));
+	ASSERT_EQ(0, mem_register(t.fd, mem, SIZE, HOMI_MEM_WRITE | HOMI_MEM_PAGES, &id, NULL));
+	ASSERT_EQ(t.mem, id);
+	quota_set(KIB, 0);
+	ASSERT_EQ(ENTRIES, reap_all(0, 0));
+	check_data();
+	ASSERT_EQ(before.ios, account_of(0).ios);
+	ASSERT_EQ(before.bytes, account_of(0).bytes);
+	close(dmabuf);
 	file_remove(&file);
 }
 
